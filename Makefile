@@ -1,0 +1,126 @@
+# Everything a developer does here; `make` alone lists it. Each target installs what it needs first.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+BIN := .venv/bin
+BUILT := .aws-sam/build
+# A part of the suite, or more words: make test TESTS="tests/flows -k link"
+TESTS ?=
+
+# ---- environments: installed again only when their pins change ----------------------------------------------
+
+INSTALL := -m pip install --no-input --disable-pip-version-check --progress-bar off --no-deps
+
+define environment
+@echo "==> $(1): installing $(2) (once; takes about a minute)"
+@$(1)/bin/python -m pip --version >/dev/null 2>&1 || \
+	{ python="$$(local/find_python.sh)" && rm -rf $(1) && "$$python" -m venv $(1); }
+@$(1)/bin/python $(INSTALL) $(patsubst %,-r %,$^)
+@$(1)/bin/python -m pip check
+@touch $@
+endef
+
+.venv/.pins: layers/linking/requirements.txt requirements/dev.txt
+	$(call environment,.venv,what the project runs and is tested with)
+
+# The project itself, editable, so that nothing needs path tricks. setuptools is among the pins: no registry is asked.
+.venv/.ready: .venv/.pins pyproject.toml
+	@$(BIN)/python $(INSTALL) --quiet --no-build-isolation --editable .
+	@touch $@
+
+.venv-aws/.ready: requirements/aws.txt
+	$(call environment,.venv-aws,MiniStack - the AWS services of the local world)
+
+.venv-sam/.ready: requirements/sam.txt
+	$(call environment,.venv-sam,the SAM command line)
+
+.PHONY: install
+install: .venv/.ready .venv-aws/.ready .venv-sam/.ready ## Install all that the other targets need
+
+# ---- working ------------------------------------------------------------------------------------------------
+
+# `exec`: the world takes the shell's place, so that the SIGTERM that make passes on to its child reaches it.
+.PHONY: run
+run: .venv/.ready .venv-aws/.ready ## Start the local world: API, functions, AWS services, a TikTok, a sample product
+	@exec $(BIN)/python -m local.world
+
+.PHONY: test
+test: test-ready ## Run the whole test suite (a part: make test TESTS="tests/flows -k link")
+	@$(BIN)/python -m pytest $(TESTS)
+
+# A build that fails does not stop the rest of the suite: the package tests report it.
+.PHONY: test-ready
+test-ready: install
+	@local/provide_chromium.sh $(BIN)/python
+	@$(MAKE) --no-print-directory build || echo "==> the build failed: the tests of the package will fail and say so"
+
+.PHONY: check
+check: .venv/.ready .venv-sam/.ready ## Format, lint, types, import contracts, template (what CI checks before the tests)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cfn-lint template.yaml
+	@mkdir -p artifacts
+	$(BIN)/python -m local.translation template.yaml > artifacts/template.translated.json
+	$(BIN)/cfn-lint artifacts/template.translated.json
+	$(SAM) validate --lint
+
+.PHONY: format
+format: .venv/.ready ## Put the code into its format and repair what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# ---- building -----------------------------------------------------------------------------------------------
+
+# Building and validating need no account, yet sam looks for one: made-up credentials and an STS that refuses at
+# once spare seconds a start. .venv/bin comes first because sam build takes its python3.13 from PATH.
+SAM := env SAM_CLI_TELEMETRY=0 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=us-east-1 \
+	AWS_ENDPOINT_URL_STS=http://127.0.0.1:9 AWS_MAX_ATTEMPTS=1 AWS_EC2_METADATA_DISABLED=true \
+	PATH="$(CURDIR)/$(BIN):$$PATH" .venv-sam/bin/sam
+
+# This machine's by default, so that the tests can import what was built. The built template allows no other.
+ARCHITECTURE ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+
+SOURCES := template.yaml samconfig.toml layers/linking/requirements.txt local/building.py \
+	$(shell find layers/linking/tiktok_linking functions -type f ! -path '*/__pycache__/*')
+
+.PHONY: build
+build: .aws-sam/built-$(ARCHITECTURE) ## Build functions and layer, with bytecode (to deploy: make build ARCHITECTURE=arm64)
+
+.aws-sam/built-$(ARCHITECTURE): .venv/.ready .venv-sam/.ready $(SOURCES)
+	@rm -f .aws-sam/built-*
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || \
+		{ local/find_python.sh --exact && echo "and .venv has an older one: make distclean" >&2; exit 1; }
+	$(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
+	$(BIN)/python -m local.building finish $(BUILT) --architecture $(ARCHITECTURE)
+	$(BIN)/python -m local.building check $(BUILT)
+	@touch $@
+
+.PHONY: sam-local
+sam-local: build ## Serve the API with `sam local start-api` (needs Docker and Lambda's Python image)
+	@exec $(BIN)/python -m local.sam_local
+
+.PHONY: bench
+bench: build ## Measure what importing each built function costs
+	@$(BIN)/python -m benchmarks.cold_import $(BUILT)
+
+.PHONY: pins
+pins: ## Compile requirements/*.in to exact versions again
+	@local/compile_pins.sh
+
+# ---- the rest -----------------------------------------------------------------------------------------------
+
+.PHONY: clean
+clean: ## Remove what building and testing left behind (the environments stay)
+	rm -rf .aws-sam .local artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## Remove the environments too
+	rm -rf .venv .venv-aws .venv-sam .venv-pins layers/linking/*.egg-info
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

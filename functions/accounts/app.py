@@ -1,0 +1,57 @@
+"""GET /v1/accounts, GET and PATCH /v1/accounts/{id}: which accounts are linked and how they do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiktok_linking import bootstrap, directory
+from tiktok_linking.observability import logger
+from tiktok_linking.web.api import Caller, account_body, answer, serve
+from tiktok_linking.web.bodies import LIST_PARAMETERS, read_account_change, read_list_query
+from tiktok_linking.web.http import Request, Response
+
+log = logger()
+
+
+def list_accounts(request: Request, caller: Caller) -> Response:
+    """List accounts in the order in which they have to be linked again."""
+    query, cursor = read_list_query(request.query(*LIST_PARAMETERS))
+    now = bootstrap.now()
+    found, following = directory.list_accounts(bootstrap.accounts(), query, cursor=cursor, now=now)
+    items = [account_body(listed, now) for listed in found]
+    return answer({"items": items, "next_cursor": following})
+
+
+def show(request: Request, caller: Caller) -> Response:
+    """Show one account."""
+    request.query()
+    listed = directory.account(bootstrap.accounts(), request.path_parameters.get("id", ""))
+    return answer(account_body(listed, bootstrap.now()))
+
+
+def change(request: Request, caller: Caller) -> Response:
+    """Change metadata or refresh mode."""
+    request.query()
+    wanted = read_account_change(request.json_object())
+    listed = directory.update(
+        bootstrap.accounts(),
+        request.path_parameters.get("id", ""),
+        metadata=wanted.metadata,
+        mode=wanted.mode,
+        policy=bootstrap.policy(),
+        now=bootstrap.now(),
+    )
+    return answer(account_body(listed, bootstrap.now()))
+
+
+ROUTES = {
+    "GET /v1/accounts": list_accounts,
+    "GET /v1/accounts/{id}": show,
+    "PATCH /v1/accounts/{id}": change,
+}
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Serve the routes above to callers that API Gateway has verified."""
+    log.set_correlation_id(context.aws_request_id)
+    return serve(ROUTES, event, context.aws_request_id)

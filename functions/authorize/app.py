@@ -1,0 +1,112 @@
+"""GET /connect/{id}, GET /connect/{id}/status, GET /authorize: a browser on its way to TikTok."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from tiktok_linking import bootstrap, linking
+from tiktok_linking.errors import (
+    InvalidRequest,
+    LinkSessionCancelled,
+    LinkSessionExpired,
+    LinkSessionUsed,
+    NotFound,
+    RateLimited,
+    StateMismatch,
+)
+from tiktok_linking.observability import logger
+from tiktok_linking.sessions import ATTEMPT_LIFETIME, LinkSession, is_session_id
+from tiktok_linking.web.api import HEADERS, log_defect
+from tiktok_linking.web.http import Request, Response, cookie
+from tiktok_linking.web.pages import Pages, redirect
+
+log = logger()
+
+
+def connect(request: Request, pages: Pages) -> Response:
+    """Show where the session stands for this browser. Changes nothing."""
+    session = _session(request)
+    return pages.not_found() if session is None else pages.of_session(session, request.cookies)
+
+
+def status(request: Request, pages: Pages) -> Response:
+    """Tell a waiting page how the session ended; readable by the session's own app alone."""
+    session = _session(request)
+    if session is None:
+        return Response(404, json.dumps({"status": "not_found"}), HEADERS)
+    headers = HEADERS | {"Vary": "Origin"}
+    if session.return_url is not None:
+        own = urlsplit(session.return_url)
+        if request.headers.get("origin") == f"{own.scheme}://{own.netloc}":
+            headers |= {
+                "Access-Control-Allow-Origin": f"{own.scheme}://{own.netloc}",
+                "Cross-Origin-Resource-Policy": "cross-origin",
+            }
+    state = session.status_at(bootstrap.now())
+    return Response(200, json.dumps({"status": state.value}), headers)
+
+
+def authorize(request: Request, pages: Pages) -> Response:
+    """Start an attempt and go to TikTok. Needs the nonce of our page; a guess ends there again."""
+    query = request.query("session", "n", strict=False)
+    session_id, nonce = query.get("session", ""), query.get("n", "")
+    if request.is_prefetch:
+        return Response(204, "", HEADERS)
+    if not is_session_id(session_id):
+        return pages.not_found()
+    if not nonce or len(nonce) > 128 or not request.is_navigation:
+        return redirect(f"/connect/{session_id}")
+    settings = bootstrap.settings()
+    try:
+        departure = linking.start(
+            bootstrap.sessions(),
+            session_id=session_id,
+            nonce=nonce,
+            authorize_base=settings.tiktok_authorize_url,
+            client_keys=settings.app_registrations,
+            redirect_uri=bootstrap.public_base_url(request.public_base_url) + "/callback",
+            now=bootstrap.now(),
+        )
+    except (StateMismatch, LinkSessionUsed, LinkSessionExpired, LinkSessionCancelled):
+        return redirect(f"/connect/{session_id}")
+    except NotFound:
+        return pages.not_found()
+    except RateLimited:
+        return pages.too_many()
+    bound = cookie(
+        departure.cookie_name,
+        departure.cookie_value.reveal(),
+        max_age_seconds=int(ATTEMPT_LIFETIME.total_seconds()),
+    )
+    return redirect(departure.url, status=302, cookies=(bound,))
+
+
+def _session(request: Request) -> LinkSession | None:
+    session_id = request.path_parameters.get("id", "")
+    if not is_session_id(session_id):
+        return None
+    return bootstrap.sessions().read(session_id)
+
+
+ROUTES = {
+    "GET /connect/{id}": connect,
+    "GET /connect/{id}/status": status,
+    "GET /authorize": authorize,
+}
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Look the route up; a page of ours for whatever goes wrong."""
+    log.set_correlation_id(context.aws_request_id)
+    pages = Pages(bootstrap.settings().app_name, context.aws_request_id, bootstrap.now())
+    try:
+        request = Request.from_event(event)
+        route = ROUTES.get(request.route)
+        return (pages.not_found() if route is None else route(request, pages)).as_event()
+    except InvalidRequest:
+        return pages.bad_return().as_event()
+    except Exception as error:  # the last frame: nothing of ours may reach the person
+        log_defect(error)
+        return pages.defect().as_event()

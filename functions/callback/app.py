@@ -1,0 +1,87 @@
+"""GET /callback: a browser comes back from TikTok; the code is traded and the pair is stored."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tiktok_linking import bootstrap
+from tiktok_linking.accounts import Secret
+from tiktok_linking.errors import InvalidRequest, StateMismatch
+from tiktok_linking.linking import Answer, Arrival, Landing
+from tiktok_linking.observability import logger
+from tiktok_linking.return_urls import with_result
+from tiktok_linking.sessions import ATTEMPT_LIFETIME, SessionStatus, State
+from tiktok_linking.web.api import HEADERS, log_defect
+from tiktok_linking.web.http import Request, Response, cookie
+from tiktok_linking.web.pages import Pages, redirect
+
+log = logger()
+
+MOST_CODE_CHARACTERS = 2048
+_WORD = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+
+
+def read_answer(request: Request) -> Answer:
+    """Parse the callback. Raises InvalidRequest or StateMismatch before anything is looked up."""
+    query = request.query("state", "code", "error", "error_type", "iss", strict=False)
+    state = State.parse(query.get("state", ""))
+    if state is None:
+        raise StateMismatch
+    code, error = query.get("code"), query.get("error")
+    if code is not None and not (len(code) <= MOST_CODE_CHARACTERS and _PRINTABLE.fullmatch(code)):
+        raise InvalidRequest("the code is not one of TikTok's")
+    if not code and not error:
+        raise InvalidRequest("neither code nor error")
+    return Answer(
+        state=state,
+        code=Secret(code) if code and not error else None,
+        error=_word(error),
+        error_type=_word(query.get("error_type")),
+    )
+
+
+def land(arrival: Arrival, pages: Pages) -> Response:
+    """Send the browser where it goes next: always a redirect, so no code stays in its history."""
+    session = arrival.session
+    if arrival.landing is Landing.NEUTRAL:
+        return redirect("/connect/" + session.id)
+    cookies: tuple[str, ...] = ()
+    if arrival.cookie_name is not None and arrival.cookie_value is not None:
+        age = int(ATTEMPT_LIFETIME.total_seconds())
+        cookies = (cookie(arrival.cookie_name, arrival.cookie_value.reveal(), max_age_seconds=age),)
+    if arrival.landing is Landing.RETURN and session.return_url is not None:
+        result = {"link_session": session.id}
+        if session.status is SessionStatus.CANCELLED:
+            result["error"] = "cancelled"
+        return redirect(with_result(session.return_url, **result), cookies=cookies)
+    return redirect("/connect/" + session.id, cookies=cookies)
+
+
+def _word(value: str | None) -> str | None:
+    """A word of the protocol, or a marker that something unreadable stood there."""
+    if value is None:
+        return None
+    return value if _WORD.fullmatch(value) else "unreadable"
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Parse, finish, land; a page of ours for whatever goes wrong."""
+    log.set_correlation_id(context.aws_request_id)
+    pages = Pages(bootstrap.settings().app_name, context.aws_request_id, bootstrap.now())
+    try:
+        request = Request.from_event(event)
+        if request.is_prefetch:
+            return Response(204, "", HEADERS).as_event()
+        if not request.is_navigation:
+            raise InvalidRequest("not opened as a page")
+        arrival = bootstrap.linking().finish(
+            read_answer(request), request.cookies, deadline=bootstrap.deadline_of(context)
+        )
+        return land(arrival, pages).as_event()
+    except (InvalidRequest, StateMismatch):
+        return pages.bad_return().as_event()
+    except Exception as error:  # the last frame: nothing of ours may reach the person
+        log_defect(error)
+        return pages.defect().as_event()

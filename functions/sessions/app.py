@@ -1,0 +1,110 @@
+"""POST, GET, DELETE /v1/link-sessions, POST /v1/accounts/{id}/relink: the team asks for a link."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from tiktok_linking import bootstrap, directory, requesting
+from tiktok_linking.errors import InvalidRequest, NotFound
+from tiktok_linking.observability import logger
+from tiktok_linking.ports import Idempotency
+from tiktok_linking.sessions import LinkSession, is_session_id
+from tiktok_linking.web.api import Caller, answer, serve, session_body
+from tiktok_linking.web.bodies import read_relink_request, read_session_request
+from tiktok_linking.web.http import Request, Response
+
+log = logger()
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def create(request: Request, caller: Caller) -> Response:
+    """Make a session for one of the team's users."""
+    body = request.json_object()
+    session = requesting.new_session(
+        read_session_request(body), stack=_stack(), now=bootstrap.now()
+    )
+    return _created(request, caller, session, body)
+
+
+def relink(request: Request, caller: Caller) -> Response:
+    """Make a session that can only authorise this account again."""
+    request.query()
+    account_id = request.path_parameters.get("id", "")
+    body = request.json_object()
+    listed = directory.account(bootstrap.accounts(), account_id)
+    wanted = read_relink_request(body, listed.account.end_user_id)
+    session = requesting.relink_session(wanted, listed.account, stack=_stack(), now=bootstrap.now())
+    return _created(request, caller, session, body | {"relink": account_id})
+
+
+def show(request: Request, caller: Caller) -> Response:
+    """Tell how the session stands."""
+    request.query()
+    session = bootstrap.sessions().read(_session_id(request))
+    if session is None:
+        raise NotFound
+    return answer(session_body(session, bootstrap.now()))
+
+
+def cancel(request: Request, caller: Caller) -> Response:
+    """Withdraw the link; an attempt that is under way cannot finish."""
+    request.query()
+    session = bootstrap.sessions().cancel(_session_id(request), now=bootstrap.now())
+    return answer(session_body(session, bootstrap.now()))
+
+
+def _created(
+    request: Request, caller: Caller, session: LinkSession, body: dict[str, Any]
+) -> Response:
+    request.query()
+    base_url = bootstrap.public_base_url(request.public_base_url)
+    idempotency = _idempotency(request, caller, body)
+    stored = bootstrap.sessions().create(session, idempotency=idempotency)
+    shown = session_body(stored, bootstrap.now())
+    return answer({"url": f"{base_url}/connect/{stored.id}"} | shown, 201)
+
+
+def _idempotency(request: Request, caller: Caller, body: dict[str, Any]) -> Idempotency | None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest("Idempotency-Key is not 1 to 255 printable ASCII characters")
+    scope = json.dumps([caller.principal, request.route, key]).encode()
+    text = json.dumps(body, sort_keys=True).encode("utf-8", "surrogatepass")
+    return Idempotency(hashlib.sha256(scope).hexdigest(), hashlib.sha256(text).hexdigest())
+
+
+def _session_id(request: Request) -> str:
+    session_id = request.path_parameters.get("id", "")
+    if not is_session_id(session_id):
+        raise NotFound
+    return session_id
+
+
+def _stack() -> requesting.Stack:
+    settings = bootstrap.settings()
+    return requesting.Stack(
+        registrations=tuple(settings.app_registrations),
+        scopes_required=settings.scopes_required,
+        scopes_optional=settings.scopes_optional,
+        return_origins=settings.return_origins,
+    )
+
+
+ROUTES = {
+    "POST /v1/link-sessions": create,
+    "GET /v1/link-sessions/{id}": show,
+    "DELETE /v1/link-sessions/{id}": cancel,
+    "POST /v1/accounts/{id}/relink": relink,
+}
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Serve the routes above to callers that API Gateway has verified."""
+    log.set_correlation_id(context.aws_request_id)
+    return serve(ROUTES, event, context.aws_request_id)

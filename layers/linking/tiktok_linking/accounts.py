@@ -1,0 +1,233 @@
+"""Grants and linked accounts: what TikTok gave, and who it was given for.
+
+A *grant* is what TikTok gave for one (app registration, open_id): the token pair, its scopes and
+its dates. A *linked account* is one end user's link to a grant; several may share one grant.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NoReturn
+
+
+class Secret:
+    """A string that must not be printed: repr and str are masked, json and pickle refuse it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Give the value to the one place that has to send or seal it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret does not leave the process")
+
+
+class Status(StrEnum):
+    """The life of a link. Expiring soon and failing refreshes are facts beside it, never here."""
+
+    ACTIVE = "active"
+    RELINK_REQUIRED = "relink_required"
+    REVOKED = "revoked"
+    UNLINKED = "unlinked"
+
+
+class RelinkReason(StrEnum):
+    """Why a link needs its owner again."""
+
+    REFRESH_TOKEN_EXPIRED = "refresh_token_expired"  # noqa: S105 - a reason, no password
+    REFRESH_TOKEN_REJECTED = "refresh_token_rejected"  # noqa: S105 - a reason, no password
+    ROTATION_LOST = "rotation_lost"
+    REVOKED_BY_USER = "revoked_by_user"
+    SCOPES_WITHDRAWN = "scopes_withdrawn"
+
+
+class RefreshMode(StrEnum):
+    """How eagerly the schedule keeps an access token alive."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    ON_DEMAND = "on_demand"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPair:
+    """A token pair as it is stored: ciphertext and what must be known without opening it.
+
+    ``fingerprint`` names the refresh token; ``pair_id`` is random, is bound into both ciphertexts
+    and keeps a ciphertext that was moved to another row from opening.
+    """
+
+    pair_id: bytes
+    access: bytes = field(repr=False)
+    refresh: bytes = field(repr=False)
+    fingerprint: bytes
+    scopes: tuple[str, ...]
+    issued_at: datetime
+    expires_at: datetime
+    relink_by: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One record of the accounts table. ``pair`` is None where the ciphertext was not read."""
+
+    id: str
+    registration: str
+    open_id: str
+    status: Status
+    pair: SealedPair | None
+    scopes: tuple[str, ...]
+    expires_at: datetime | None
+    issued_at: datetime | None
+    relink_by: datetime | None
+    authorised_at: datetime
+    version: int
+    rotations: int = 0
+    reason: str | None = None
+    mode: RefreshMode = RefreshMode.AUTO
+    last_success_at: datetime | None = None
+    last_used_at: datetime | None = None
+    due_at: datetime | None = None
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+    intent: bytes | None = None
+    recovering_since: datetime | None = None
+    failing_since: datetime | None = None
+    failures: int = 0
+    last_error: str | None = None
+    last_log_id: str | None = None
+    backoff_until: datetime | None = None
+    write_id: bytes | None = None
+    revocation: str | None = None
+
+    def is_alive(self, now: datetime, margin: timedelta = timedelta(0)) -> bool:
+        """Whether the stored access token is still good ``margin`` from now."""
+        return self.expires_at is not None and self.expires_at > now + margin
+
+    def is_past_deadline(self, now: datetime) -> bool:
+        """Whether TikTok's date for authorising again has passed."""
+        return self.relink_by is not None and self.relink_by <= now
+
+    def is_leased(self, now: datetime) -> bool:
+        """Whether a worker that can still be alive holds this grant."""
+        return self.lease_until is not None and self.lease_until > now
+
+    def status_at(self, now: datetime) -> Status:
+        """The status by the clock: past ``relink_by`` an active grant needs its owner."""
+        if self.status is Status.ACTIVE and self.is_past_deadline(now):
+            return Status.RELINK_REQUIRED
+        return self.status
+
+    def reason_at(self, now: datetime) -> str | None:
+        """Why the status is what it is, or None while it is active."""
+        if self.status is Status.ACTIVE and self.is_past_deadline(now):
+            return RelinkReason.REFRESH_TOKEN_EXPIRED
+        return self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Decoration from ``/v2/user/info/``; may be absent and is never a key."""
+
+    display_name: str | None
+    avatar_url: str | None
+    union_id: str | None
+    fetched_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One end user's link to a grant."""
+
+    id: str
+    grant_id: str
+    registration: str
+    open_id: str
+    end_user_id: str
+    tenant_id: str | None
+    end_user_label: str | None
+    metadata: dict[str, str]
+    profile: Profile | None
+    mode: RefreshMode
+    wanted_scopes: tuple[str, ...]
+    linked_at: datetime
+    authorised_at: datetime
+    relink_by: datetime | None = None
+    """A copy of the grant's date, for the order of lists; answers show the grant's own."""
+    unlinked_at: datetime | None = None
+
+    @property
+    def relinked_at(self) -> datetime | None:
+        """When the owner authorised again, or None after the first time."""
+        return self.authorised_at if self.authorised_at > self.linked_at else None
+
+
+def _digest(*parts: str) -> str:
+    """Hash parts so that no two lists of parts collide: each is prefixed with its length."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        hasher.update(len(data).to_bytes(4, "big") + data)
+    return base64.b32encode(hasher.digest()[:15]).decode().lower()
+
+
+def grant_id(registration: str, open_id: str) -> str:
+    """Name the one grant of (app registration, open_id): 24 characters, 120 bits of SHA-256."""
+    return _digest("grant", registration, open_id)
+
+
+def account_id(registration: str, open_id: str, tenant_id: str | None, end_user_id: str) -> str:
+    """Name the account of (registration, open_id, tenant, end user).
+
+    The id starts with its grant's id, so that one request finds both, and it is the same whenever
+    the same person links the same TikTok account again.
+    """
+    owner = _digest("account", "-" if tenant_id is None else "+" + tenant_id, end_user_id)
+    return f"acct_{grant_id(registration, open_id)}{owner}"
+
+
+def split_account_id(value: str) -> tuple[str, str] | None:
+    """Give (grant id, owner part) of a well-formed account id, else None: costs no look-up."""
+    body = value.removeprefix("acct_")
+    if (
+        len(value) != 53
+        or len(body) != 48
+        or not set(body) <= set("abcdefghijklmnopqrstuvwxyz234567")
+    ):
+        return None
+    return body[:24], body[24:]
+
+
+def owner_key(tenant_id: str | None, end_user_id: str) -> str:
+    """The index key under which one end user's accounts are listed."""
+    return _digest("owner", "-" if tenant_id is None else "+" + tenant_id, end_user_id)
+
+
+def tenant_key(tenant_id: str | None) -> str:
+    """The index key under which one tenant's accounts are listed (before its shard)."""
+    return _digest("tenant", "-" if tenant_id is None else "+" + tenant_id)
+
+
+def token_fingerprint(token: Secret) -> bytes:
+    """Name a refresh token without holding it: 16 bytes of SHA-256 of a random secret."""
+    return hashlib.sha256(token.reveal().encode()).digest()[:16]
+
+
+def days_until(deadline: datetime | None, now: datetime) -> int | None:
+    """Whole days left, never negative; None when TikTok never told a deadline."""
+    if deadline is None:
+        return None
+    return max(0, (deadline - now) // timedelta(days=1))

@@ -1,0 +1,459 @@
+"""The accounts table: grants and account rows, each write with the one condition it needs."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from tiktok_linking.accounts import (
+    Account,
+    Grant,
+    RefreshMode,
+    RelinkReason,
+    Status,
+    owner_key,
+    split_account_id,
+)
+from tiktok_linking.adapters.dynamodb import ConditionFailed, Item, Table, Update, to_ms
+from tiktok_linking.adapters.records import (
+    LIST_SHARDS,
+    SHOWN_ATTRIBUTES,
+    account_item,
+    account_key,
+    due_shard,
+    grant_key,
+    listing_key,
+    pair_item,
+    read_account,
+    read_grant,
+)
+from tiktok_linking.ports import AuthorisedPair, DuePage, Failure, RenewedPair, Saved
+from tiktok_linking.schedule import slot_of
+
+# What every stored pair settles: the lease, the intent and the record of failures.
+_SETTLED = ("lo", "lu", "it", "rc", "ff", "fc", "fe", "fl", "bo", "rs", "ev")
+_NO_LIVE_LEASE = "(attribute_not_exists(lu) OR lu <= :now)"
+_EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
+
+
+class AccountTable:
+    """Implements the ports Grants, Links, Authorisations and Directory on one table.
+
+    Which of these a function can really use is decided by its role in template.yaml.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    # -- Grants ---------------------------------------------------------------------------------
+
+    def read(self, grant_id: str) -> Grant | None:
+        """See ports.Grants."""
+        item = self._table.get(grant_key(grant_id))
+        return None if item is None else read_grant(item)
+
+    def read_many(self, grant_ids: Iterable[str]) -> Mapping[str, Grant]:
+        """See ports.Grants."""
+        keys = [grant_key(grant_id) for grant_id in dict.fromkeys(grant_ids)]
+        return {item["pk"]: read_grant(item) for item in self._table.batch_get(keys)}
+
+    def take_lease(self, grant: Grant, *, owner: str, until: datetime, now: datetime) -> bool:
+        """See ports.Grants. The same write records the intent and proves the table writable."""
+        if grant.pair is None:
+            return False
+        ended = (
+            "attribute_exists(rv)"
+            if grant.status is Status.UNLINKED
+            else ("attribute_not_exists(rv) AND st = :active")
+        )
+        values: Item = {":fp": grant.pair.fingerprint, ":now": now}
+        if grant.status is not Status.UNLINKED:
+            values[":active"] = Status.ACTIVE.value
+        try:
+            self._table.update(
+                grant_key(grant.id),
+                Update(
+                    sets={"lo": owner, "lu": until, "it": grant.pair.fingerprint},
+                    removes=("rc", "ev"),
+                ),
+                condition=f"fp = :fp AND {_NO_LIVE_LEASE} AND {ended}",
+                values=values,
+            )
+        except ConditionFailed as failed:
+            return failed.old.get("lo") == owner
+        return True
+
+    def save_renewed(
+        self, renewed: RenewedPair, *, due_at: datetime | None, now: datetime
+    ) -> Saved:
+        """See ports.Grants. The one condition: the stored token is still the one we spent."""
+        update = Update(
+            sets=pair_item(renewed.pair)
+            | {"wi": renewed.write_id, "lx": now, "st": Status.ACTIVE.value}
+            | _due(renewed.grant_id, due_at),
+            removes=_SETTLED,
+            adds={"v": 1, "ro": 1},
+        )
+        try:
+            self._table.update(
+                grant_key(renewed.grant_id),
+                update,
+                condition="fp = :spent",
+                values={":spent": renewed.spent},
+            )
+        except ConditionFailed as failed:
+            if failed.old.get("wi") == renewed.write_id:
+                return Saved.STORED
+            return Saved.NEWER if "fp" in failed.old else Saved.ENDED
+        return Saved.STORED
+
+    def release(self, grant_id: str, *, owner: str, failure: Failure, now: datetime) -> None:
+        """See ports.Grants."""
+        kept = ("rc",) if failure.keeps_intent else ()
+        removes = ["lo", "lu", "ev"] + ([] if failure.keeps_intent else ["it", "rc"])
+        try:
+            self._table.update(
+                grant_key(grant_id),
+                Update(
+                    sets={
+                        "fe": failure.error,
+                        "fl": failure.log_id,
+                        "bo": failure.backoff_until,
+                    },
+                    first={"ff": now} | dict.fromkeys(kept, now),
+                    removes=removes,
+                    adds={"fc": 1},
+                ),
+                condition="lo = :owner",
+                values={":owner": owner},
+            )
+        except ConditionFailed:
+            return
+
+    def mark_recovering(self, grant: Grant, *, now: datetime) -> bool:
+        """See ports.Grants."""
+        try:
+            self._table.update(
+                grant_key(grant.id),
+                Update(sets={"rc": now}, removes=("ev",)),
+                condition="it = :it AND fp = :it AND attribute_not_exists(rc)"
+                f" AND {_NO_LIVE_LEASE}",
+                values={":it": grant.intent, ":now": now},
+            )
+        except ConditionFailed as failed:
+            return failed.old.get("rc") == to_ms(now)
+        return True
+
+    def require_relink(self, grant: Grant, reason: RelinkReason, *, now: datetime) -> bool:
+        """See ports.Grants."""
+        if grant.pair is None:
+            return False
+        try:
+            self._table.update(
+                grant_key(grant.id),
+                Update(
+                    sets={
+                        "st": Status.RELINK_REQUIRED.value,
+                        "rs": reason.value,
+                        "ev": "account.relink_required",
+                    },
+                    removes=("lo", "lu", "it", "rc", "bo", "ds", "da"),
+                    adds={"v": 1},
+                    first={"ff": now},
+                ),
+                condition="fp = :fp",
+                values={":fp": grant.pair.fingerprint},
+            )
+        except ConditionFailed:
+            return False
+        return True
+
+    def postpone(self, grant: Grant, due_at: datetime | None) -> None:
+        """See ports.Grants."""
+        if grant.due_at is None:
+            return
+        try:
+            self._table.update(
+                grant_key(grant.id),
+                Update(sets=_due(grant.id, due_at), removes=("ev",)),
+                condition="da = :da",
+                values={":da": grant.due_at},
+            )
+        except ConditionFailed:
+            return
+
+    def due(self, shard: int, *, now: datetime, limit: int, after: object | None) -> DuePage:
+        """See ports.Grants. Reads only what is due: growth does not depend on the total."""
+        items, start = self._table.query(
+            "ds = :ds AND da <= :now",
+            {":ds": str(shard), ":now": now},
+            index="due",
+            limit=limit,
+            start=after,
+        )
+        return DuePage(tuple(item["pk"] for item in items), start)
+
+    # -- Links ----------------------------------------------------------------------------------
+
+    def read_link(self, account_id: str) -> tuple[Grant, Account] | None:
+        """See ports.Links."""
+        parts = split_account_id(account_id)
+        if parts is None:
+            return None
+        items = self._table.query_all(
+            "pk = :pk AND sk BETWEEN :account AND :grant",
+            {":pk": parts[0], ":account": f"acct#{parts[1]}", ":grant": "grant"},
+        )
+        return _link(account_id, items)
+
+    def read_partition(self, account_id: str) -> tuple[Grant | None, Sequence[Account]]:
+        """See ports.Links."""
+        parts = split_account_id(account_id)
+        if parts is None:
+            return None, ()
+        return _partition(self._table.query_all("pk = :pk", {":pk": parts[0]}))
+
+    def mark_used(self, grant: Grant, *, due_at: datetime | None, now: datetime) -> None:
+        """See ports.Links. A renewal that came in between has marked better than we could."""
+        if grant.pair is None:
+            return
+        try:
+            self._table.update(
+                grant_key(grant.id),
+                Update(sets={"us": now} | _due(grant.id, due_at), removes=("ev",)),
+                condition="fp = :fp",
+                values={":fp": grant.pair.fingerprint},
+            )
+        except ConditionFailed:
+            return
+
+    def pass_deadline(self, grant: Grant, *, now: datetime) -> Grant:
+        """See ports.Links."""
+        reason = RelinkReason.REFRESH_TOKEN_EXPIRED.value
+        try:
+            self._table.update(
+                grant_key(grant.id),
+                Update(
+                    sets={
+                        "st": Status.RELINK_REQUIRED.value,
+                        "rs": reason,
+                        "ev": "account.relink_required",
+                    },
+                    removes=("ds", "da"),
+                    adds={"v": 1},
+                ),
+                condition="v = :v AND rb <= :now",
+                values={":v": grant.version, ":now": now},
+            )
+        except ConditionFailed:
+            items, _ = self._table.query(
+                "pk = :pk AND sk = :grant", {":pk": grant.id, ":grant": "grant"}
+            )
+            return read_grant(items[0]) if items else grant
+        return replace(
+            grant, status=Status.RELINK_REQUIRED, reason=reason, version=grant.version + 1
+        )
+
+    def mark_unlinked(self, account: Account, *, now: datetime) -> None:
+        """See ports.Links."""
+        self._table.update(
+            account_key(account.id),
+            Update(first={"ul": now}, sets={"ev": "account.unlinked"}),
+            condition="attribute_exists(pk)",
+        )
+        self._table.update(
+            grant_key(account.grant_id),
+            Update(removes=("ev",), adds={"v": 1}),
+            condition="attribute_exists(pk)",
+        )
+
+    def mark_revoking(self, grant: Grant, *, now: datetime) -> bool:
+        """See ports.Links."""
+        if grant.pair is None:
+            return False
+        try:
+            self._table.update(
+                grant_key(grant.id),
+                Update(sets={"rv": "pending"}, removes=("ds", "da", "ev"), adds={"v": 1}),
+                condition="au = :au",
+                values={":au": grant.authorised_at},
+            )
+        except ConditionFailed:
+            return False
+        return True
+
+    def forget_tokens(self, grant: Grant, *, revocation: str, now: datetime) -> bool:
+        """See ports.Links."""
+        if grant.pair is None:
+            return True
+        try:
+            self._table.update(
+                grant_key(grant.id),
+                Update(
+                    sets={"st": Status.UNLINKED.value, "rv": revocation},
+                    removes=("a", "f", "fp", "pi", "ds", "da", *_SETTLED),
+                    adds={"v": 1},
+                ),
+                condition="fp = :fp AND attribute_exists(rv)",
+                values={":fp": grant.pair.fingerprint},
+            )
+        except ConditionFailed as failed:
+            return "fp" not in failed.old
+        return True
+
+    # -- Authorisations -------------------------------------------------------------------------
+
+    def save_authorised(
+        self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
+    ) -> Saved:
+        """See ports.Authorisations. The newest authorisation wins, and each lands once."""
+        grant_id = authorised.grant_id
+        condition = "(attribute_not_exists(au) OR au < :au)"
+        if only_existing:
+            condition += " AND attribute_exists(fp) AND attribute_not_exists(rv)"
+        try:
+            self._table.update(
+                grant_key(grant_id),
+                Update(
+                    sets=pair_item(authorised.pair)
+                    | {
+                        "r": authorised.registration,
+                        "o": authorised.open_id,
+                        "st": Status.ACTIVE.value,
+                        "au": authorised.authorised_at,
+                        "aw": authorised.write_id,
+                        "wi": authorised.write_id,
+                        "lx": authorised.pair.issued_at,
+                    }
+                    | _due(grant_id, due_at),
+                    removes=(*_SETTLED, "rv"),
+                    adds={"v": 1},
+                ),
+                condition=condition,
+                values={":au": authorised.authorised_at},
+            )
+        except ConditionFailed as failed:
+            if failed.old.get("aw") == authorised.write_id:
+                return Saved.STORED
+            return Saved.NEWER if "fp" in failed.old else Saved.ENDED
+        return Saved.STORED
+
+    def save_account(self, account: Account) -> None:
+        """See ports.Authorisations. A repeat of the same write changes nothing."""
+        try:
+            self._table.update(
+                account_key(account.id),
+                Update(
+                    sets=account_item(account) | {"ev": "account.linked"},
+                    first={"li": account.linked_at},
+                    removes=("ul",),
+                ),
+                condition="attribute_not_exists(au) OR au < :au",
+                values={":au": account.authorised_at},
+            )
+        except ConditionFailed:
+            return
+
+    # -- Directory ------------------------------------------------------------------------------
+
+    def read_account(self, account_id: str) -> tuple[Grant, Account] | None:
+        """See ports.Directory."""
+        if split_account_id(account_id) is None:
+            return None
+        key = account_key(account_id)
+        items = self._table.batch_get([key, grant_key(key["pk"])], attributes=SHOWN_ATTRIBUTES)
+        return _link(account_id, items)
+
+    def list_accounts(
+        self,
+        *,
+        tenant_id: str | None,
+        end_user_id: str | None,
+        after: str | None,
+        limit: int,
+    ) -> tuple[Sequence[tuple[Grant, Account]], str | None]:
+        """See ports.Directory. Shards of a tenant are merged in order, so one cursor serves all."""
+        if end_user_id is not None:
+            parts = [("owner", "ow", owner_key(tenant_id, end_user_id))]
+        else:
+            parts = [("listing", "ls", listing_key(tenant_id, n)) for n in range(LIST_SHARDS)]
+        pages = []
+        more = False
+        for index, name, value in parts:
+            items, start = self._table.query(
+                f"{name} = :key AND os > :after",
+                {":key": value, ":after": after or " "},
+                index=index,
+                limit=limit,
+            )
+            pages.append(items)
+            more = more or start is not None
+        merged = list(heapq.merge(*pages, key=lambda item: str(item["os"])))
+        more = more or len(merged) > limit
+        rows = merged[:limit]
+        grants = self._grants_of(rows)
+        found = [(grants[row["pk"]], read_account(row)) for row in rows if row["pk"] in grants]
+        return found, rows[-1]["os"] if rows and more else None
+
+    def update_account(
+        self,
+        account: Account,
+        grant: Grant,
+        *,
+        metadata: Mapping[str, str] | None,
+        mode: RefreshMode | None,
+        due_at: datetime | None,
+    ) -> None:
+        """See ports.Directory. A shared grant follows the most eager of its accounts."""
+        changed = {"mt": dict(metadata) if metadata is not None else account.metadata}
+        self._table.update(
+            account_key(account.id),
+            Update(
+                sets=changed | {"md": (mode or account.mode).value},
+                removes=("ev",),
+            ),
+            condition="attribute_exists(pk)",
+        )
+        sets: dict[str, Any] = {}
+        if mode is not None:
+            rows = self._table.query_all(
+                "pk = :pk AND begins_with(sk, :acct)",
+                {":pk": grant.id, ":acct": "acct#"},
+                attributes=SHOWN_ATTRIBUTES,
+            )
+            wished = [read_account(row) for row in rows]
+            modes = [a.mode for a in wished if a.unlinked_at is None]
+            sets = {"md": max(modes, key=_EAGERNESS.index).value} | _due(grant.id, due_at)
+        self._table.update(
+            grant_key(grant.id),
+            Update(sets=sets, removes=("ev",), adds={"v": 1}),
+            condition="attribute_exists(pk)",
+        )
+
+    def _grants_of(self, rows: Sequence[Item]) -> Mapping[str, Grant]:
+        keys = [grant_key(grant_id) for grant_id in dict.fromkeys(row["pk"] for row in rows)]
+        if not keys:
+            return {}
+        items = self._table.batch_get(keys, attributes=SHOWN_ATTRIBUTES)
+        return {item["pk"]: read_grant(item) for item in items}
+
+
+def _due(grant_id: str, due_at: datetime | None) -> dict[str, Any]:
+    """The due index's attributes; None takes the grant out of the index."""
+    if due_at is None:
+        return {"ds": None, "da": None}
+    return {"ds": due_shard(grant_id), "da": slot_of(due_at)}
+
+
+def _partition(items: Sequence[Item]) -> tuple[Grant | None, Sequence[Account]]:
+    grant = next((read_grant(item) for item in items if item["sk"] == "grant"), None)
+    return grant, [read_account(item) for item in items if item["sk"].startswith("acct#")]
+
+
+def _link(account_id: str, items: Sequence[Item]) -> tuple[Grant, Account] | None:
+    grant, accounts = _partition(items)
+    account = next((a for a in accounts if a.id == account_id), None)
+    return None if grant is None or account is None else (grant, account)

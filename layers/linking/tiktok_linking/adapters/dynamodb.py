@@ -1,0 +1,236 @@
+"""A thin skin over the DynamoDB client: plain values in, plain values out, two errors.
+
+The low-level client is used because the resource layer costs a cold start more than it gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tiktok_linking.errors import StoreUnavailable
+
+Item = dict[str, Any]
+"""Attribute name → str, int, bytes, bool or a map of these."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_BATCH_ROUNDS = 5
+
+
+class ConditionFailed(Exception):
+    """The condition of a write did not hold; ``old`` is the item as it is, {} if there is none.
+
+    A write whose reply was lost is repeated by the SDK and then fails its own condition: callers
+    look for their write id in ``old`` before they believe that somebody else came first.
+    """
+
+    def __init__(self, old: Item) -> None:
+        super().__init__("condition failed")
+        self.old = old
+
+
+@dataclass(slots=True)
+class Update:
+    """The parts of one UpdateItem. A None in ``sets`` removes the attribute."""
+
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    removes: Iterable[str] = ()
+    adds: Mapping[str, int] = field(default_factory=dict)
+    first: Mapping[str, Any] = field(default_factory=dict)
+    """Set only where the attribute does not exist yet."""
+
+    def expression(self) -> tuple[str, Item]:
+        """Render the update expression and its values."""
+        values: Item = {}
+        parts = []
+        sets = []
+        for number, (name, value) in enumerate(self.sets.items()):
+            if value is not None:
+                values[f":set{number}"] = value
+                sets.append(f"{name} = :set{number}")
+        for name, value in self.first.items():
+            values[f":first_{name}"] = value
+            sets.append(f"{name} = if_not_exists({name}, :first_{name})")
+        removes = [*self.removes, *(n for n, v in self.sets.items() if v is None)]
+        if sets:
+            parts.append("SET " + ", ".join(sets))
+        if removes:
+            parts.append("REMOVE " + ", ".join(removes))
+        if self.adds:
+            values |= {f":add_{name}": value for name, value in self.adds.items()}
+            parts.append("ADD " + ", ".join(f"{name} :add_{name}" for name in self.adds))
+        return " ".join(parts), values
+
+
+class Table:
+    """One table. Every method is one request; ``StoreUnavailable`` is safe to retry."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def get(self, key: Mapping[str, str]) -> Item | None:
+        """Read one item consistently."""
+        answer = self._call("get_item", Key=encode(key), ConsistentRead=True)
+        return decode(answer["Item"]) if "Item" in answer else None
+
+    def put_new(self, item: Item) -> None:
+        """Put an item that must not exist. Raises ConditionFailed with the one that does."""
+        self._call(
+            "put_item",
+            Item=encode(item),
+            ConditionExpression="attribute_not_exists(pk)",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+
+    def update(
+        self,
+        key: Mapping[str, str],
+        update: Update,
+        *,
+        condition: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        names: Mapping[str, str] | None = None,
+        returns_new: bool = False,
+    ) -> Item:
+        """Update one item. Raises ConditionFailed with the item as it is."""
+        expression, written = update.expression()
+        extra: dict[str, Any] = {"UpdateExpression": expression}
+        if condition is not None:
+            extra["ConditionExpression"] = condition
+            extra["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        if written or values:
+            extra["ExpressionAttributeValues"] = encode(written | dict(values or {}))
+        if names:
+            extra["ExpressionAttributeNames"] = dict(names)
+        if returns_new:
+            extra["ReturnValues"] = "ALL_NEW"
+        answer = self._call("update_item", Key=encode(key), **extra)
+        return decode(answer.get("Attributes", {}))
+
+    def query(
+        self,
+        condition: str,
+        values: Mapping[str, Any],
+        *,
+        index: str | None = None,
+        attributes: Sequence[str] | None = None,
+        limit: int | None = None,
+        start: Any = None,
+    ) -> tuple[list[Item], Any]:
+        """One page in key order, and where the next begins (None on the last).
+
+        The table itself is read consistently; an index cannot be.
+        """
+        extra: dict[str, Any] = {}
+        if index is not None:
+            extra["IndexName"] = index
+        else:
+            extra["ConsistentRead"] = True
+        if attributes is not None:
+            extra["ProjectionExpression"] = ", ".join(attributes)
+            extra["Select"] = "SPECIFIC_ATTRIBUTES"
+        if limit is not None:
+            extra["Limit"] = limit
+        if start is not None:
+            extra["ExclusiveStartKey"] = start
+        answer = self._call(
+            "query",
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=encode(values),
+            **extra,
+        )
+        return [decode(item) for item in answer["Items"]], answer.get("LastEvaluatedKey")
+
+    def query_all(self, condition: str, values: Mapping[str, Any], **extra: Any) -> list[Item]:
+        """Every page of a query that is small by nature, such as one grant's partition."""
+        items, start = self.query(condition, values, **extra)
+        while start is not None:
+            more, start = self.query(condition, values, start=start, **extra)
+            items += more
+        return items
+
+    def batch_get(
+        self, keys: Sequence[Mapping[str, str]], *, attributes: Sequence[str] | None = None
+    ) -> list[Item]:
+        """Read up to 100 items consistently, asking again for what DynamoDB left out."""
+        wanted: dict[str, Any] = {"Keys": [encode(key) for key in keys], "ConsistentRead": True}
+        if attributes is not None:
+            wanted["ProjectionExpression"] = ", ".join(attributes)
+        items: list[Item] = []
+        for _ in range(MOST_BATCH_ROUNDS):
+            answer = self._call("batch_get_item", table=False, RequestItems={self.name: wanted})
+            items += [decode(item) for item in answer["Responses"].get(self.name, [])]
+            left = answer.get("UnprocessedKeys") or {}
+            if self.name not in left:
+                return items
+            wanted = left[self.name]
+        raise StoreUnavailable("batch read is being throttled")
+
+    def _call(self, operation: str, *, table: bool = True, **arguments: Any) -> Any:
+        if table:
+            arguments["TableName"] = self.name
+        try:
+            return getattr(self._client, operation)(**arguments)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                old: Any = error.response.get("Item", {})
+                raise ConditionFailed(decode(old)) from None
+            # The cause is kept out of the message: it can quote the request.
+            raise StoreUnavailable(error.response["Error"]["Code"]) from None
+        except BotoCoreError as error:
+            raise StoreUnavailable(type(error).__name__) from None
+
+
+def encode(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Render plain values in DynamoDB's JSON; attributes that are None are left out."""
+    return {name: _encode(value) for name, value in item.items() if value is not None}
+
+
+def _encode(value: Any) -> dict[str, Any]:
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, int):
+        return {"N": str(value)}
+    if isinstance(value, datetime):
+        return {"N": str(to_ms(value))}
+    if isinstance(value, bytes):
+        return {"B": value}
+    if isinstance(value, Mapping):
+        return {"M": encode(value)}
+    raise TypeError(f"no DynamoDB type for {type(value).__name__}")
+
+
+def decode(item: Mapping[str, Any]) -> Item:
+    """Read DynamoDB's JSON as plain values; times stay milliseconds until a record names them."""
+    return {name: _decode(value) for name, value in item.items()}
+
+
+def _decode(value: Mapping[str, Any]) -> Any:
+    ((kind, inner),) = value.items()
+    if kind == "N":
+        return int(inner)
+    if kind == "M":
+        return decode(inner)
+    return inner
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def from_ms(value: int | None) -> datetime | None:
+    """The moment of so many milliseconds, or None."""
+    return None if value is None else _EPOCH + timedelta(milliseconds=value)
+
+
+def at_ms(value: int) -> datetime:
+    """The moment of so many milliseconds."""
+    return _EPOCH + timedelta(milliseconds=value)

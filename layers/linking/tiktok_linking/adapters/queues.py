@@ -1,0 +1,56 @@
+"""The two queues: due grants as bare ids, and sealed pairs that the table did not take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tiktok_linking.adapters.parcels import pack_authorised, pack_renewed
+from tiktok_linking.errors import StoreUnavailable
+from tiktok_linking.ports import AuthorisedPair, RenewedPair
+
+
+class SqsRenewalQueue:
+    """Implements the port RenewalQueue: one message a grant, ten messages a request."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def put(self, grant_ids: Sequence[str]) -> None:
+        """See ports.RenewalQueue. What SQS refused stays due and comes with the next plan."""
+        entries = [
+            {"Id": str(number), "MessageBody": json.dumps({"grant": grant_id})}
+            for number, grant_id in enumerate(grant_ids)
+        ]
+        _call(self._client.send_message_batch, QueueUrl=self._url, Entries=entries)
+
+
+class SqsRescueQueue:
+    """Implements the port RescueQueue."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def put_renewed(self, renewed: RenewedPair) -> None:
+        """See ports.RescueQueue."""
+        _call(self._client.send_message, QueueUrl=self._url, MessageBody=pack_renewed(renewed))
+
+    def put_authorised(self, authorised: AuthorisedPair) -> None:
+        """See ports.RescueQueue."""
+        _call(
+            self._client.send_message, QueueUrl=self._url, MessageBody=pack_authorised(authorised)
+        )
+
+
+def _call(operation: Any, **arguments: Any) -> None:
+    try:
+        operation(**arguments)
+    except ClientError as error:
+        raise StoreUnavailable("sqs " + error.response["Error"]["Code"]) from None
+    except BotoCoreError as error:
+        raise StoreUnavailable("sqs " + type(error).__name__) from None

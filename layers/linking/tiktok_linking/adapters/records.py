@@ -1,0 +1,202 @@
+"""How grants and accounts lie in the accounts table: short names, since names are paid for too.
+
+One partition per grant: the grant at ``sk = "grant"``, its accounts at ``sk = "acct#…"``, so one
+query finds a link. A grant of six scopes with tokens of 100 characters stays below 1,024 bytes,
+which is one write unit.
+
+========  ====================================  ========  ====================================
+grant     meaning                               account   meaning
+========  ====================================  ========  ====================================
+r, o      registration, open_id                 r, o      registration, open_id
+st, rs    status, reason                        eu, tn    end user id, tenant id
+a, f      sealed access, refresh token          lb, mt    label, metadata
+pi, fp    pair id, fingerprint of f             pn,pa,pu  display name, avatar, union id
+wi, aw    write id, authorisation's write id    pf        profile fetched at
+sc        scopes granted                        ws        scopes wanted
+ai, ae    access token issued, expires          li, au    first linked, last authorised
+rb, au    relink_by, authorised at              ul        unlinked at
+v, ro     version, rotations                    md        wished refresh mode
+md        refresh mode                          ow, os    index by owner
+lx, us    last success, last used               ls, os    index of all, by tenant and shard
+ds, da    due shard, due slot                   ev        event this write carries
+lo,lu,it  lease owner, until, intent
+rc        recovering since
+ff,fc     failing since, failure count
+fe,fl,bo  last error, log id, backoff until
+rv        revocation at TikTok
+ev        event this write carries
+========  ====================================  ========  ====================================
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from tiktok_linking.accounts import (
+    Account,
+    Grant,
+    Profile,
+    RefreshMode,
+    SealedPair,
+    Status,
+    owner_key,
+    split_account_id,
+    tenant_key,
+)
+from tiktok_linking.adapters.dynamodb import Item, at_ms, from_ms
+from tiktok_linking.renewal import DUE_SHARDS
+
+CIPHERTEXT = ("a", "f")
+_GRANT = "r o st rs pi fp wi aw sc ai ae rb au v ro md lx us ds da lo lu it rc ff fc fe fl bo rv ev"
+_ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ev"
+GRANT_ATTRIBUTES = ("pk", "sk", *_GRANT.split(" "))
+ACCOUNT_ATTRIBUTES = ("pk", "sk", *_ACCOUNT.split(" "))
+SHOWN_ATTRIBUTES = tuple(dict.fromkeys((*GRANT_ATTRIBUTES, *ACCOUNT_ATTRIBUTES)))
+"""Everything but ciphertext: what a function without the sealing key may read."""
+
+LIST_SHARDS = 4
+NO_DEADLINE = "9999-12-31"
+
+
+def grant_key(grant_id: str) -> dict[str, str]:
+    """Where a grant lies."""
+    return {"pk": grant_id, "sk": "grant"}
+
+
+def account_key(account_id: str) -> dict[str, str]:
+    """Where an account row lies."""
+    parts = split_account_id(account_id)
+    if parts is None:
+        raise ValueError("not an account id")
+    return {"pk": parts[0], "sk": f"acct#{parts[1]}"}
+
+
+def due_shard(grant_id: str) -> str:
+    """Which shard of the due index a grant belongs to."""
+    return str(zlib.crc32(grant_id.encode()) % DUE_SHARDS)
+
+
+def listing_key(tenant_id: str | None, shard: int) -> str:
+    """The partition of the listing index."""
+    return f"{tenant_key(tenant_id)}#{shard}"
+
+
+def pair_item(pair: SealedPair) -> Item:
+    """The attributes of a stored pair. ``rb`` is absent where TikTok told no deadline."""
+    item: Item = {
+        "a": pair.access,
+        "f": pair.refresh,
+        "pi": pair.pair_id,
+        "fp": pair.fingerprint,
+        "sc": ",".join(pair.scopes),
+        "ai": pair.issued_at,
+        "ae": pair.expires_at,
+    }
+    return item | ({"rb": pair.relink_by} if pair.relink_by is not None else {})
+
+
+def read_grant(item: Item) -> Grant:
+    """Read a grant; without ciphertext in the item its pair is None."""
+    scopes = tuple(s for s in item.get("sc", "").split(",") if s)
+    authorised_at = at_ms(item["au"])
+    relink_by = from_ms(item.get("rb"))
+    if relink_by is not None and relink_by <= authorised_at:
+        relink_by = None  # a date from before the latest authorisation says nothing about it
+    pair = None
+    if "a" in item and "f" in item:
+        pair = SealedPair(
+            pair_id=item["pi"],
+            access=item["a"],
+            refresh=item["f"],
+            fingerprint=item["fp"],
+            scopes=scopes,
+            issued_at=at_ms(item["ai"]),
+            expires_at=at_ms(item["ae"]),
+            relink_by=relink_by,
+        )
+    # A grant whose last account is gone counts as unlinked from the mark on, whatever lands later.
+    revocation = item.get("rv")
+    return Grant(
+        id=item["pk"],
+        registration=item["r"],
+        open_id=item["o"],
+        status=Status.UNLINKED if revocation else Status(item["st"]),
+        pair=pair,
+        scopes=scopes,
+        expires_at=from_ms(item.get("ae")),
+        issued_at=from_ms(item.get("ai")),
+        relink_by=relink_by,
+        authorised_at=authorised_at,
+        version=item["v"],
+        rotations=item.get("ro", 0),
+        reason=item.get("rs"),
+        mode=RefreshMode(item.get("md", "auto")),
+        last_success_at=from_ms(item.get("lx")),
+        last_used_at=from_ms(item.get("us")),
+        due_at=from_ms(item.get("da")),
+        lease_owner=item.get("lo"),
+        lease_until=from_ms(item.get("lu")),
+        intent=item.get("it"),
+        recovering_since=from_ms(item.get("rc")),
+        failing_since=from_ms(item.get("ff")),
+        failures=item.get("fc", 0),
+        last_error=item.get("fe"),
+        last_log_id=item.get("fl"),
+        backoff_until=from_ms(item.get("bo")),
+        write_id=item.get("wi"),
+        revocation=None if revocation == "pending" else revocation,
+    )
+
+
+def account_item(account: Account) -> Item:
+    """The attributes of an account row as an authorisation writes them."""
+    profile = account.profile
+    day = account.relink_by.date().isoformat() if account.relink_by else NO_DEADLINE
+    shard = zlib.crc32(account.id.encode()) % LIST_SHARDS
+    item: dict[str, Any] = {
+        "r": account.registration,
+        "o": account.open_id,
+        "eu": account.end_user_id,
+        "tn": account.tenant_id,
+        "lb": account.end_user_label,
+        "mt": dict(account.metadata),
+        "ws": ",".join(account.wanted_scopes),
+        "au": account.authorised_at,
+        "rb": account.relink_by,
+        "ow": owner_key(account.tenant_id, account.end_user_id),
+        "os": f"{day}#{account.id}",
+        "ls": listing_key(account.tenant_id, shard),
+    }
+    if profile is not None:
+        item |= {
+            "pn": profile.display_name,
+            "pa": profile.avatar_url,
+            "pu": profile.union_id,
+            "pf": profile.fetched_at,
+        }
+    return item
+
+
+def read_account(item: Item) -> Account:
+    """Read an account row."""
+    fetched_at = from_ms(item.get("pf"))
+    return Account(
+        id=f"acct_{item['pk']}{item['sk'].removeprefix('acct#')}",
+        grant_id=item["pk"],
+        registration=item["r"],
+        open_id=item["o"],
+        end_user_id=item["eu"],
+        tenant_id=item.get("tn"),
+        end_user_label=item.get("lb"),
+        metadata=item.get("mt", {}),
+        profile=None
+        if fetched_at is None
+        else Profile(item.get("pn"), item.get("pa"), item.get("pu"), fetched_at),
+        mode=RefreshMode(item.get("md", "auto")),
+        wanted_scopes=tuple(s for s in item.get("ws", "").split(",") if s),
+        linked_at=at_ms(item["li"]),
+        authorised_at=at_ms(item["au"]),
+        relink_by=from_ms(item.get("rb")),
+        unlinked_at=from_ms(item.get("ul")),
+    )

@@ -1,0 +1,196 @@
+"""Sealing: AES-256-GCM under keys derived from cached data keys that KMS wraps.
+
+One data key per purpose and epoch, so that IAM grants ``access`` without ``refresh``. The wrapped
+keys lie in the accounts table, made by the first function that needs one. KMS is asked once per
+process, purpose and hour, never per account. docs/decisions has the price of the alternatives.
+
+A blob is ``version (1) | epoch (2) | nonce (12) | ciphertext + tag``. Each record has a key of its
+own, HMAC-SHA256(data key, field | pair_id); its additional data is (registration, open_id, field,
+pair_id), so a blob that was moved to another row, field or pair does not open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tiktok_linking.accounts import SealedPair, Secret, token_fingerprint
+from tiktok_linking.adapters.dynamodb import ConditionFailed, Table
+from tiktok_linking.errors import SealBroken, StoreUnavailable
+from tiktok_linking.oauth import TokenAnswer
+
+SERVICE = "tiktok-link"
+_VERSION = b"\x01"
+_KEPT_FOR = timedelta(hours=1)
+_EPOCH_START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _DataKey:
+    plain: bytes
+    loaded_at: datetime
+
+    def __repr__(self) -> str:
+        return "_DataKey(…)"
+
+
+class DataKeys:
+    """The data keys in memory, each for at most an hour."""
+
+    def __init__(
+        self, kms: Any, table: Table, *, key_arn: str, now: Callable[[], datetime]
+    ) -> None:
+        self._kms = kms
+        self._table = table
+        self._key_arn = key_arn
+        self._now = now
+        self._keys: dict[tuple[str, int], _DataKey] = {}
+        self._lock = threading.Lock()
+
+    def held(self, purpose: str, epoch: int) -> bytes | None:
+        """The key if it is in memory, however old: sealing must not fail for its age."""
+        key = self._keys.get((purpose, epoch))
+        return None if key is None else key.plain
+
+    def load(self, purpose: str, epoch: int, *, create: bool) -> bytes:
+        """The key, from memory or unwrapped by KMS; made if it is missing and ``create``."""
+        with self._lock:
+            now = self._now()
+            key = self._keys.get((purpose, epoch))
+            if key is None or not now - _KEPT_FOR < key.loaded_at <= now:
+                key = _DataKey(self._fetch(purpose, epoch, create=create), now)
+                self._keys[purpose, epoch] = key
+            return key.plain
+
+    def _fetch(self, purpose: str, epoch: int, *, create: bool) -> bytes:
+        place = {"pk": f"key#{purpose}", "sk": f"{epoch:05d}"}
+        context = {"service": SERVICE, "purpose": purpose, "epoch": str(epoch)}
+        item = self._table.get(place)
+        if item is None:
+            if not create:
+                raise SealBroken(f"no data key for {purpose}, epoch {epoch}")
+            made = self._ask(
+                "generate_data_key",
+                KeyId=self._key_arn,
+                KeySpec="AES_256",
+                EncryptionContext=context,
+            )
+            try:
+                self._table.put_new(place | {"w": made["CiphertextBlob"]})
+            except ConditionFailed as failed:
+                item = failed.old  # another function was first, or this was our own write
+            else:
+                return bytes(made["Plaintext"])
+        opened = self._ask(
+            "decrypt",
+            KeyId=self._key_arn,
+            CiphertextBlob=item["w"],
+            EncryptionContext=context,
+        )
+        return bytes(opened["Plaintext"])
+
+    def _ask(self, operation: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self._kms, operation)(**arguments)
+        except ClientError as error:
+            raise StoreUnavailable("kms " + error.response["Error"]["Code"]) from None
+        except BotoCoreError as error:
+            raise StoreUnavailable("kms " + type(error).__name__) from None
+
+
+class TokenSealing:
+    """Implements the port Sealing."""
+
+    def __init__(self, keys: DataKeys, *, epoch_days: int) -> None:
+        self._keys = keys
+        self._epoch_length = timedelta(days=epoch_days)
+
+    def prepare(self, *purposes: str, now: datetime) -> None:
+        """See ports.Sealing."""
+        for purpose in purposes:
+            self._keys.load(purpose, self._epoch(now), create=True)
+
+    def seal_pair(self, answer: TokenAnswer, *, registration: str, now: datetime) -> SealedPair:
+        """See ports.Sealing."""
+        if answer.refresh_token is None:
+            raise ValueError("a pair needs its refresh token")
+        pair_id = secrets.token_bytes(16)
+        epoch = self._epoch(now)
+        return SealedPair(
+            pair_id=pair_id,
+            access=self._seal("access", answer.access_token, epoch, registration, answer, pair_id),
+            refresh=self._seal(
+                "refresh", answer.refresh_token, epoch, registration, answer, pair_id
+            ),
+            fingerprint=token_fingerprint(answer.refresh_token),
+            scopes=answer.scopes or (),
+            issued_at=answer.issued_at,
+            expires_at=answer.expires_at,
+            relink_by=answer.relink_by,
+        )
+
+    def open_access(self, pair: SealedPair, *, registration: str, open_id: str) -> Secret:
+        """See ports.Sealing."""
+        return self._open("access", pair.access, registration, open_id, pair.pair_id)
+
+    def open_refresh(self, pair: SealedPair, *, registration: str, open_id: str) -> Secret:
+        """See ports.Sealing."""
+        return self._open("refresh", pair.refresh, registration, open_id, pair.pair_id)
+
+    def _epoch(self, now: datetime) -> int:
+        return max(0, (now - _EPOCH_START) // self._epoch_length)
+
+    def _seal(
+        self,
+        field: str,
+        token: Secret,
+        epoch: int,
+        registration: str,
+        answer: TokenAnswer,
+        pair_id: bytes,
+    ) -> bytes:
+        # ``prepare`` has run; its epoch serves should the boundary lie between the two calls.
+        key = self._keys.held(field, epoch)
+        if key is None:
+            epoch -= 1
+            key = self._keys.held(field, epoch) or self._keys.load(field, epoch, create=True)
+        nonce = secrets.token_bytes(12)
+        body = AESGCM(_record_key(key, field, pair_id)).encrypt(
+            nonce,
+            token.reveal().encode(),
+            _additional_data(registration, answer.open_id, field, pair_id),
+        )
+        return _VERSION + epoch.to_bytes(2, "big") + nonce + body
+
+    def _open(
+        self, field: str, blob: bytes, registration: str, open_id: str, pair_id: bytes
+    ) -> Secret:
+        if len(blob) < 15 + 16 or blob[:1] != _VERSION:
+            raise SealBroken("not a sealed token")
+        key = self._keys.load(field, int.from_bytes(blob[1:3], "big"), create=False)
+        try:
+            plain = AESGCM(_record_key(key, field, pair_id)).decrypt(
+                blob[3:15], blob[15:], _additional_data(registration, open_id, field, pair_id)
+            )
+        except InvalidTag:
+            raise SealBroken("the sealed token does not belong here") from None
+        return Secret(plain.decode())
+
+
+def _record_key(data_key: bytes, field: str, pair_id: bytes) -> bytes:
+    return hmac.new(data_key, field.encode() + b"|" + pair_id, hashlib.sha256).digest()
+
+
+def _additional_data(registration: str, open_id: str, field: str, pair_id: bytes) -> bytes:
+    parts = (registration.encode(), open_id.encode(), field.encode(), pair_id)
+    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)

@@ -1,0 +1,306 @@
+"""The sessions table: link sessions and idempotency records.
+
+Each arrow of a session's state machine is one conditional write.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from tiktok_linking.adapters.dynamodb import (
+    ConditionFailed,
+    Item,
+    Table,
+    Update,
+    at_ms,
+    from_ms,
+)
+from tiktok_linking.errors import (
+    IdempotencyConflict,
+    LinkSessionCancelled,
+    LinkSessionExpired,
+    LinkSessionUsed,
+    NotFound,
+    RateLimited,
+    StateMismatch,
+)
+from tiktok_linking.ports import AttemptNotUsable, Idempotency
+from tiktok_linking.sessions import (
+    MOST_ATTEMPTS,
+    Attempt,
+    LinkSession,
+    SessionReason,
+    SessionStatus,
+    State,
+    session_key,
+)
+
+KEPT_FOR = timedelta(days=7)
+"""How long a session can be asked about after its end; then the table's TTL removes it."""
+IDEMPOTENCY_KEPT_FOR = timedelta(hours=24)
+
+_NOT_OVER = "st <> :completed AND (attribute_not_exists(rs) OR rs <> :by_team)"
+_OVER: Item = {
+    ":completed": SessionStatus.COMPLETED.value,
+    ":by_team": SessionReason.CANCELLED_BY_TEAM.value,
+}
+
+
+class SessionTable:
+    """Implements the port Sessions."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def create(self, session: LinkSession, *, idempotency: Idempotency | None) -> LinkSession:
+        """See ports.Sessions. The key's record comes first, so that a repeat finds the same id."""
+        if idempotency is not None:
+            try:
+                self._table.put_new(
+                    {
+                        "pk": f"i#{idempotency.key}",
+                        "id": session.id,
+                        "bh": idempotency.body_hash,
+                        "ttl": _ttl(session.created_at + IDEMPOTENCY_KEPT_FOR),
+                    }
+                )
+            except ConditionFailed as failed:
+                if not hmac.compare_digest(failed.old.get("bh", ""), idempotency.body_hash):
+                    raise IdempotencyConflict from None
+                before = self.read(failed.old["id"])
+                if before is not None:
+                    return before
+                # The first call died between its two writes: finish it under its own id.
+                session = replace(session, id=failed.old["id"])
+        try:
+            self._table.put_new(_item(session))
+        except ConditionFailed as failed:
+            return _session(failed.old)  # our own write, repeated by the SDK
+        return session
+
+    def read(self, session_id: str) -> LinkSession | None:
+        """See ports.Sessions."""
+        item = self._table.get(_key(session_key(session_id)))
+        return None if item is None else _session(item)
+
+    def start(
+        self, session_id: str, nonce: str, attempt_key: str, attempt: Attempt, *, now: datetime
+    ) -> LinkSession:
+        """See ports.Sessions."""
+        try:
+            item = self._table.update(
+                _key(session_key(session_id)),
+                Update(
+                    sets={"att.#k": _attempt_item(attempt), "st": SessionStatus.STARTED.value},
+                    removes=("rs", "ev"),
+                ),
+                condition=f"ex > :now AND pn = :nonce AND size(att) < :most AND {_NOT_OVER}",
+                values={":now": now, ":nonce": nonce, ":most": MOST_ATTEMPTS} | _OVER,
+                names={"#k": attempt_key},
+                returns_new=True,
+            )
+        except ConditionFailed as failed:
+            if attempt_key in failed.old.get("att", {}):
+                return _session(failed.old)  # our own write, repeated by the SDK
+            raise _why_not_started(failed.old, nonce, now) from None
+        return _session(item)
+
+    def consume(
+        self, state: State, cookie_hash: str | None, *, now: datetime
+    ) -> tuple[LinkSession, Attempt]:
+        """See ports.Sessions. One write decides who uses the attempt."""
+        key = state.attempt_key
+        try:
+            item = self._table.update(
+                _key(state.session_key),
+                Update(sets={"att.#k.u": now}, removes=("ev",)),
+                condition="att.#k.e > :now AND att.#k.c = :cookie"
+                f" AND attribute_not_exists(att.#k.u) AND {_NOT_OVER}",
+                values={":now": now, ":cookie": cookie_hash or "-"} | _OVER,
+                names={"#k": key},
+                returns_new=True,
+            )
+        except ConditionFailed as failed:
+            session = _session(failed.old) if failed.old else None
+            attempt = session.attempts.get(key) if session else None
+            if session is None or attempt is None:
+                raise StateMismatch from None
+            raise AttemptNotUsable(
+                session,
+                was_used=attempt.used_at is not None or session.status is SessionStatus.COMPLETED,
+                expired=attempt.expires_at <= now,
+                same_browser=cookie_hash is not None
+                and hmac.compare_digest(attempt.cookie_hash, cookie_hash),
+            ) from None
+        session = _session(item)
+        return session, session.attempts[key]
+
+    def remember_browser(self, state: State, cookie_hash: str, *, now: datetime) -> None:
+        """See ports.Sessions. Also uses the attempt up: its code was seen by another browser."""
+        try:
+            self._table.update(
+                _key(state.session_key),
+                Update(sets={"att.#k.m": cookie_hash, "att.#k.u": now}, removes=("ev",)),
+                condition="attribute_exists(att.#k) AND attribute_not_exists(att.#k.u)",
+                names={"#k": state.attempt_key},
+            )
+        except ConditionFailed:
+            return
+
+    def finish(
+        self,
+        session_key: str,
+        status: SessionStatus,
+        *,
+        now: datetime,
+        reason: SessionReason | None = None,
+        account_id: str | None = None,
+        granted: tuple[str, ...] = (),
+        missing: tuple[str, ...] = (),
+        display_name: str | None = None,
+    ) -> None:
+        """See ports.Sessions."""
+        try:
+            self._table.update(
+                _key(session_key),
+                Update(
+                    sets={
+                        "st": status.value,
+                        "rs": reason.value if reason else None,
+                        "ac": account_id,
+                        "gr": ",".join(granted),
+                        "ms": ",".join(missing),
+                        "dn": display_name,
+                        "ev": f"link_session.{status.value}",
+                    },
+                ),
+                condition="attribute_exists(pk) AND st <> :completed",
+                values={":completed": SessionStatus.COMPLETED.value},
+            )
+        except ConditionFailed:
+            return
+
+    def cancel(self, session_id: str, *, now: datetime) -> LinkSession:
+        """See ports.Sessions."""
+        try:
+            item = self._table.update(
+                _key(session_key(session_id)),
+                Update(
+                    sets={
+                        "st": SessionStatus.CANCELLED.value,
+                        "rs": SessionReason.CANCELLED_BY_TEAM.value,
+                        "ev": "link_session.cancelled",
+                    }
+                ),
+                condition="attribute_exists(pk) AND st <> :completed",
+                values={":completed": SessionStatus.COMPLETED.value},
+                returns_new=True,
+            )
+        except ConditionFailed as failed:
+            if not failed.old:
+                raise NotFound from None
+            raise LinkSessionUsed from None
+        return _session(item)
+
+
+def _why_not_started(old: Item, nonce: str, now: datetime) -> Exception:
+    if not old:
+        return NotFound()
+    if not hmac.compare_digest(old["pn"], nonce):
+        return StateMismatch()
+    session = _session(old)
+    if session.status is SessionStatus.COMPLETED:
+        return LinkSessionUsed()
+    if session.reason is SessionReason.CANCELLED_BY_TEAM:
+        return LinkSessionCancelled()
+    if session.expires_at <= now:
+        return LinkSessionExpired()
+    return RateLimited(retry_after=60)
+
+
+def _key(session_key: str) -> dict[str, str]:
+    return {"pk": f"s#{session_key}"}
+
+
+def _ttl(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def _item(session: LinkSession) -> Item:
+    return {
+        "pk": f"s#{session_key(session.id)}",
+        "id": session.id,
+        "st": session.status.value,
+        "rg": session.app_registration,
+        "eu": session.end_user_id,
+        "lb": session.end_user_label,
+        "tn": session.tenant_id,
+        "sr": ",".join(session.scopes_required),
+        "so": ",".join(session.scopes_optional),
+        "ex": session.expires_at,
+        "cr": session.created_at,
+        "pn": session.page_nonce,
+        "ru": session.return_url,
+        "cm": session.completion,
+        "lc": session.locale,
+        "mt": dict(session.metadata),
+        "sw": session.switch_account,
+        "ra": session.relink_account_id,
+        "att": {},
+        "ttl": _ttl(session.expires_at + KEPT_FOR),
+    }
+
+
+def _attempt_item(attempt: Attempt) -> Item:
+    return {
+        "c": attempt.cookie_hash,
+        "r": attempt.redirect_uri,
+        "e": attempt.expires_at,
+        "p": attempt.code_verifier,
+    }
+
+
+def _session(item: Item) -> LinkSession:
+    return LinkSession(
+        id=item["id"],
+        status=SessionStatus(item["st"]),
+        app_registration=item["rg"],
+        end_user_id=item["eu"],
+        end_user_label=item.get("lb"),
+        tenant_id=item.get("tn"),
+        scopes_required=_list(item.get("sr")),
+        scopes_optional=_list(item.get("so")),
+        expires_at=at_ms(item["ex"]),
+        created_at=at_ms(item["cr"]),
+        page_nonce=item["pn"],
+        return_url=item.get("ru"),
+        completion=item["cm"],
+        locale=item.get("lc"),
+        metadata=item.get("mt", {}),
+        switch_account=item.get("sw", False),
+        relink_account_id=item.get("ra"),
+        reason=SessionReason(item["rs"]) if "rs" in item else None,
+        account_id=item.get("ac"),
+        granted_scopes=_list(item.get("gr")),
+        missing_scopes=_list(item.get("ms")),
+        display_name=item.get("dn"),
+        attempts={key: _attempt(value) for key, value in item.get("att", {}).items()},
+    )
+
+
+def _attempt(item: dict[str, Any]) -> Attempt:
+    return Attempt(
+        cookie_hash=item["c"],
+        redirect_uri=item["r"],
+        expires_at=at_ms(item["e"]),
+        code_verifier=item.get("p"),
+        used_at=from_ms(item.get("u")),
+        result_cookie_hash=item.get("m"),
+    )
+
+
+def _list(value: str | None) -> tuple[str, ...]:
+    return tuple(part for part in (value or "").split(",") if part)

@@ -1,0 +1,160 @@
+"""TikTok over HTTPS: one pooled session, bounded answers, and no surprises from the library.
+
+Redirects are not followed (requests would send the body again on 307), ~/.netrc and proxies from
+the environment are not read, and secrets travel in bodies alone, never in a URL.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from tiktok_linking import oauth
+from tiktok_linking.accounts import Profile, Secret
+from tiktok_linking.errors import NoAnswer, ProviderError, Unavailable
+from tiktok_linking.oauth import ClientCredentials, TokenAnswer
+
+CONNECT_TIMEOUT_SECONDS = 3.0
+REVOKE_READ_SECONDS = 10.0
+PROFILE_READ_SECONDS = 3.0
+MOST_BYTES = 256 * 1024
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+# Compressed answers could be bombs; TikTok's are a few hundred bytes.
+_PLAIN = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+def new_http_session(connections: int) -> requests.Session:
+    """A session that keeps its connections: a new TLS connection is the cost of OAuth work."""
+    http = requests.Session()
+    http.trust_env = False
+    http.headers.update(_PLAIN | {"User-Agent": "tiktok-link"})
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
+    http.mount("https://", adapter)
+    http.mount("http://", adapter)
+    return http
+
+
+class TikTokClient:
+    """Implements the port TikTok."""
+
+    def __init__(self, http: requests.Session, base_url: str, now: Callable[[], datetime]) -> None:
+        self._http = http
+        self._base_url = base_url
+        self._now = now
+
+    def exchange(
+        self,
+        client: ClientCredentials,
+        *,
+        code: Secret,
+        redirect_uri: str,
+        code_verifier: str | None,
+        read_timeout: timedelta,
+    ) -> TokenAnswer:
+        """See ports.TikTok."""
+        form = oauth.exchange_form(
+            client, code=code, redirect_uri=redirect_uri, code_verifier=code_verifier
+        )
+        return self._token(form, read_timeout, is_refresh=False)
+
+    def refresh(
+        self, client: ClientCredentials, refresh_token: Secret, *, read_timeout: timedelta
+    ) -> TokenAnswer:
+        """See ports.TikTok."""
+        return self._token(oauth.refresh_form(client, refresh_token), read_timeout, is_refresh=True)
+
+    def revoke(self, client: ClientCredentials, access_token: Secret) -> None:
+        """See ports.TikTok."""
+        form = oauth.revoke_form(client, access_token)
+        oauth.read_revoke_answer(*self._post(oauth.REVOKE_PATH, form, REVOKE_READ_SECONDS))
+
+    def profile(self, access_token: Secret, *, now: datetime) -> Profile | None:
+        """See ports.TikTok."""
+        try:
+            status, _, body = self._send(
+                "GET",
+                f"{oauth.USER_INFO_PATH}?fields={','.join(oauth.PROFILE_FIELDS)}",
+                None,
+                {"Authorization": f"Bearer {access_token.reveal()}"},
+                PROFILE_READ_SECONDS,
+            )
+        except ProviderError:
+            return None
+        user = oauth.read_profile(status, body)
+        if not user:
+            return None
+        return Profile(
+            display_name=(user.get("display_name") or "")[:200] or None,
+            avatar_url=user.get("avatar_url"),
+            union_id=user.get("union_id"),
+            fetched_at=now,
+        )
+
+    def _token(
+        self, form: dict[str, str], read_timeout: timedelta, *, is_refresh: bool
+    ) -> TokenAnswer:
+        asked_at = self._now()
+        status, headers, body = self._post(
+            oauth.TOKEN_PATH, form, max(1.0, read_timeout.total_seconds())
+        )
+        return oauth.read_token_answer(
+            status, headers, body, asked_at=asked_at, is_refresh=is_refresh
+        )
+
+    def _post(
+        self, path: str, form: dict[str, str], read_seconds: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        return self._send("POST", path, form, _FORM, read_seconds)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        form: dict[str, str] | None,
+        headers: dict[str, str],
+        read_seconds: float,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send one request. The errors carry no text of the library: it quotes the URL."""
+        ends = time.monotonic() + CONNECT_TIMEOUT_SECONDS + read_seconds
+        try:
+            with self._http.request(
+                method,
+                self._base_url + path,
+                data=form,
+                headers=headers,
+                timeout=(CONNECT_TIMEOUT_SECONDS, read_seconds),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = bytearray()
+                for chunk in response.raw.stream(16384, decode_content=False):
+                    body += chunk
+                    if len(body) > MOST_BYTES or time.monotonic() > ends:
+                        raise Unavailable("oversized_answer", may_have_acted=True)
+                return response.status_code, _lower(response.headers), bytes(body)
+        except (requests.ConnectTimeout, requests.exceptions.SSLError):
+            raise Unavailable("connect_failed", may_have_acted=False) from None
+        except requests.ConnectionError as error:
+            if _never_sent(error):
+                raise Unavailable("connect_failed", may_have_acted=False) from None
+            raise NoAnswer from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+            raise NoAnswer from None
+
+
+def _never_sent(error: requests.ConnectionError) -> bool:
+    """Whether the connection was never made, so that TikTok cannot have acted."""
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", None)
+    return isinstance(
+        reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
+    )
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -1,0 +1,278 @@
+"""The composition root: one cached function per dependency. Only this module names adapters.
+
+Imports of boto3 parts and adapters happen inside the functions, so that a Lambda function pays at
+its cold start for nothing but what it uses.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiktok_linking.schedule import RenewalPolicy
+from tiktok_linking.settings import Settings
+
+if TYPE_CHECKING:
+    from tiktok_linking.adapters.account_table import AccountTable
+    from tiktok_linking.adapters.credentials import SecretsManagerCredentials
+    from tiktok_linking.adapters.queues import SqsRenewalQueue
+    from tiktok_linking.adapters.refresh_door import LambdaRefreshDoor
+    from tiktok_linking.adapters.sealing import TokenSealing
+    from tiktok_linking.adapters.session_table import SessionTable
+    from tiktok_linking.adapters.tiktok import TikTokClient
+    from tiktok_linking.linking import Linking
+    from tiktok_linking.ports import Saved
+    from tiktok_linking.renewal import Renewal
+    from tiktok_linking.rescuing import Rescuing
+    from tiktok_linking.unlinking import Unlinking
+    from tiktok_linking.vending import Vending
+
+
+class _Clock:
+    """The one clock. ``use_clock`` moves it for the local world and for tests."""
+
+    read: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
+
+
+def use_clock(read: Callable[[], datetime]) -> None:
+    """Replace the clock of this process: local world and tests only."""
+    _Clock.read = staticmethod(read)
+
+
+def now() -> datetime:
+    """The time, in UTC, to the millisecond that our records keep."""
+    moment = _Clock.read()
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def deadline_of(context: Any) -> datetime:
+    """When Lambda will stop this invocation."""
+    return now() + timedelta(milliseconds=context.get_remaining_time_in_millis())
+
+
+@functools.cache
+def settings() -> Settings:
+    """This function's settings; every problem of the environment at once."""
+    return Settings.from_env(os.environ)
+
+
+def policy() -> RenewalPolicy:
+    """How eagerly the schedule renews."""
+    return RenewalPolicy(warm_for=settings().warm_for, health_check=settings().health_check)
+
+
+def _client(service: str, *, read_timeout: float = 3, attempts: int = 3) -> Any:
+    """A boto3 client with bounded time. The session is shared: loading it costs most."""
+    from botocore.config import Config
+
+    return _session().client(
+        service,
+        config=Config(
+            connect_timeout=1,
+            read_timeout=read_timeout,
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            max_pool_connections=20,
+            user_agent_extra="tiktok-link",
+        ),
+    )
+
+
+@functools.cache
+def _session() -> Any:
+    import boto3
+
+    return boto3.session.Session()
+
+
+@functools.cache
+def _dynamodb() -> Any:
+    return _client("dynamodb")
+
+
+@functools.cache
+def _sqs() -> Any:
+    return _client("sqs")
+
+
+@functools.cache
+def sessions() -> SessionTable:
+    """The sessions table."""
+    from tiktok_linking.adapters.dynamodb import Table
+    from tiktok_linking.adapters.session_table import SessionTable
+
+    return SessionTable(Table(_dynamodb(), settings().sessions_table))
+
+
+@functools.cache
+def accounts() -> AccountTable:
+    """The accounts table."""
+    from tiktok_linking.adapters.account_table import AccountTable
+    from tiktok_linking.adapters.dynamodb import Table
+
+    return AccountTable(Table(_dynamodb(), settings().accounts_table))
+
+
+@functools.cache
+def sealing() -> TokenSealing:
+    """Ciphers for tokens."""
+    from tiktok_linking.adapters.dynamodb import Table
+    from tiktok_linking.adapters.sealing import DataKeys, TokenSealing
+
+    keys = DataKeys(
+        _client("kms"),
+        Table(_dynamodb(), settings().accounts_table),
+        key_arn=settings().sealing_key_arn,
+        now=now,
+    )
+    return TokenSealing(keys, epoch_days=settings().key_epoch_days)
+
+
+@functools.cache
+def credentials() -> SecretsManagerCredentials:
+    """The app registrations' credentials."""
+    from tiktok_linking.adapters.credentials import SecretsManagerCredentials
+
+    return SecretsManagerCredentials(
+        _client("secretsmanager"),
+        secret_arn=settings().app_secret_arn,
+        client_keys=settings().app_registrations,
+        now=now,
+    )
+
+
+@functools.cache
+def tiktok() -> TikTokClient:
+    """TikTok."""
+    from tiktok_linking.adapters.tiktok import TikTokClient, new_http_session
+
+    return TikTokClient(new_http_session(20), settings().tiktok_api_base_url, now)
+
+
+@functools.cache
+def renewal_queue() -> SqsRenewalQueue:
+    """Due grants on their way to the workers."""
+    from tiktok_linking.adapters.queues import SqsRenewalQueue
+
+    return SqsRenewalQueue(_sqs(), settings().renewal_queue_url)
+
+
+@functools.cache
+def refresh_door() -> LambdaRefreshDoor:
+    """The refresh function. Waits as long as it may run; a second call could not help."""
+    from tiktok_linking.adapters.refresh_door import LambdaRefreshDoor
+
+    client = _client("lambda", read_timeout=26, attempts=1)
+    return LambdaRefreshDoor(client, settings().refresh_function)
+
+
+@functools.cache
+def linking() -> Linking:
+    """The callback's use case."""
+    from tiktok_linking.adapters.queues import SqsRescueQueue
+    from tiktok_linking.linking import Linking
+
+    return Linking(
+        sessions=sessions(),
+        authorisations=accounts(),
+        tiktok=tiktok(),
+        sealing=sealing(),
+        credentials=credentials(),
+        rescue=SqsRescueQueue(_sqs(), settings().rescue_queue_url),
+        policy=policy(),
+        client_keys=settings().app_registrations,
+        now=now,
+        pause=time.sleep,
+    )
+
+
+@functools.cache
+def renewal() -> Renewal:
+    """The one spender of refresh tokens."""
+    from tiktok_linking.adapters.journal import FileJournal
+    from tiktok_linking.adapters.queues import SqsRescueQueue
+    from tiktok_linking.renewal import Renewal
+
+    return Renewal(
+        grants=accounts(),
+        tiktok=tiktok(),
+        sealing=sealing(),
+        credentials=credentials(),
+        journal=FileJournal(Path(tempfile.gettempdir()) / "journal"),
+        rescue=SqsRescueQueue(_sqs(), settings().rescue_queue_url),
+        policy=policy(),
+        now=now,
+        pause=time.sleep,
+        chance=random.random,
+    )
+
+
+@functools.cache
+def vending() -> Vending:
+    """Access tokens for the team's backend."""
+    from tiktok_linking.vending import Vending
+
+    return Vending(
+        links=accounts(),
+        sealing=sealing(),
+        door=refresh_door(),
+        policy=policy(),
+        now=now,
+        pause=time.sleep,
+        chance=random.random,
+    )
+
+
+@functools.cache
+def unlinking() -> Unlinking:
+    """Ends of links."""
+    from tiktok_linking.unlinking import Unlinking
+
+    return Unlinking(
+        links=accounts(),
+        sealing=sealing(),
+        credentials=credentials(),
+        tiktok=tiktok(),
+        door=refresh_door(),
+        now=now,
+    )
+
+
+@functools.cache
+def rescuing() -> Rescuing:
+    """What lands pairs that could not be saved."""
+    from tiktok_linking.rescuing import Rescuing
+
+    return Rescuing(
+        grants=accounts(),
+        authorisations=accounts(),
+        sessions=sessions(),
+        policy=policy(),
+        now=now,
+    )
+
+
+def land_parcel(text: str) -> Saved:
+    """Read a parcel of the rescue queue and land it. Raises ValueError for anything else."""
+    from tiktok_linking.adapters.parcels import unpack
+
+    return rescuing().land(unpack(text))
+
+
+def public_base_url(from_stage: str) -> str:
+    """Our own address: configured, else what the template wrote on the API's stage.
+
+    Never from a header: whoever sends one could choose where codes go.
+    """
+    from tiktok_linking.errors import LinkingError
+
+    url = settings().public_base_url or from_stage
+    if not url:
+        raise LinkingError("PUBLIC_BASE_URL is empty and the stage has no public_base_url")
+    return url.rstrip("/")

@@ -1,0 +1,397 @@
+"""What the use cases need from the world. Adapters implement these; tests have fakes for them.
+
+Every method that touches the network may raise ``StoreUnavailable`` (our stores) or a
+``ProviderError`` (TikTok).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from tiktok_linking.accounts import (
+    Account,
+    Grant,
+    Profile,
+    RefreshMode,
+    RelinkReason,
+    SealedPair,
+    Secret,
+    grant_id,
+)
+from tiktok_linking.oauth import ClientCredentials, TokenAnswer
+from tiktok_linking.sessions import Attempt, LinkSession, SessionReason, SessionStatus, State
+
+
+class Saved(StrEnum):
+    """How a conditional save of a token pair ended."""
+
+    STORED = "stored"
+    NEWER = "newer"
+    """Another pair is stored: a relink or another renewal came first. It stays."""
+    ENDED = "ended"
+    """The grant is unlinked or revoked, or there is none: the pair has no home."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewedPair:
+    """A fresh pair on its way to the table: what the journal and the rescue queue carry.
+
+    ``spent`` is the fingerprint of the token that bought it, the save's one condition.
+    """
+
+    grant_id: str
+    spent: bytes
+    write_id: bytes
+    pair: SealedPair
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """The account row that hangs on an authorisation, and the session that asked for it."""
+
+    account: Account
+    session_key: str
+    granted_scopes: tuple[str, ...]
+    missing_scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorisedPair:
+    """A pair from an exchange on its way to the table.
+
+    ``account`` is None where the link itself was refused; the pair is then saved to a grant that
+    exists and never makes a new one.
+    """
+
+    registration: str
+    open_id: str
+    authorised_at: datetime
+    write_id: bytes
+    pair: SealedPair
+    account: NewAccount | None
+
+    @property
+    def grant_id(self) -> str:
+        """The grant that this pair belongs to."""
+        return grant_id(self.registration, self.open_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a renewal did not happen, without a word from outside."""
+
+    error: str
+    log_id: str | None
+    backoff_until: datetime | None
+    keeps_intent: bool
+
+
+class Grants(Protocol):
+    """The grants of the accounts table, as renewal needs them."""
+
+    def read(self, grant_id: str) -> Grant | None:
+        """One consistent read, with ciphertext."""
+
+    def read_many(self, grant_ids: Iterable[str]) -> Mapping[str, Grant]:
+        """Consistent reads of up to 100 grants, with ciphertext."""
+
+    def take_lease(self, grant: Grant, *, owner: str, until: datetime, now: datetime) -> bool:
+        """Take the lease and record the intent to spend the grant's refresh token."""
+
+    def save_renewed(
+        self, renewed: RenewedPair, *, due_at: datetime | None, now: datetime
+    ) -> Saved:
+        """Replace the pair, if the stored refresh token is still the one that was spent."""
+
+    def release(self, grant_id: str, *, owner: str, failure: Failure, now: datetime) -> None:
+        """Give back an own lease after a failure. A lease taken over meanwhile is left alone."""
+
+    def mark_recovering(self, grant: Grant, *, now: datetime) -> bool:
+        """Write that recovery of an unknown outcome began; False if the grant moved on."""
+
+    def require_relink(self, grant: Grant, reason: RelinkReason, *, now: datetime) -> bool:
+        """Flag the grant; False if another refresh token is stored than the one in ``grant``."""
+
+    def postpone(self, grant: Grant, due_at: datetime | None) -> None:
+        """Move the due slot of a grant that needs no renewal yet."""
+
+    def due(self, shard: int, *, now: datetime, limit: int, after: object | None) -> DuePage:
+        """One page of grants whose due slot has come, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuePage:
+    """Grant ids and where to go on; ``after`` is None on the last page."""
+
+    grant_ids: tuple[str, ...]
+    after: object | None
+
+
+class Links(Protocol):
+    """Grants and accounts together, as vending, unlinking and listing need them."""
+
+    def read_link(self, account_id: str) -> tuple[Grant, Account] | None:
+        """One consistent request: the account and its grant with ciphertext."""
+
+    def read_partition(self, account_id: str) -> tuple[Grant | None, Sequence[Account]]:
+        """One consistent request: the grant and every account that shares it."""
+
+    def mark_used(self, grant: Grant, *, due_at: datetime | None, now: datetime) -> None:
+        """Move the last-used mark and, with it, the due slot."""
+
+    def pass_deadline(self, grant: Grant, *, now: datetime) -> Grant:
+        """Write down that ``relink_by`` has passed, and give the grant as it is then."""
+
+    def mark_unlinked(self, account: Account, *, now: datetime) -> None:
+        """End our side of one account."""
+
+    def mark_revoking(self, grant: Grant, *, now: datetime) -> bool:
+        """End a grant whose last account is gone; its ciphertext stays until TikTok answered."""
+
+    def forget_tokens(self, grant: Grant, *, revocation: str, now: datetime) -> bool:
+        """Delete the ciphertext, unless a newer pair is stored."""
+
+
+class Authorisations(Protocol):
+    """What the callback writes: it may not read stored tokens."""
+
+    def save_authorised(
+        self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
+    ) -> Saved:
+        """Store a pair from an exchange, unless a newer authorisation is stored."""
+
+    def save_account(self, account: Account) -> None:
+        """Put or revive one account row."""
+
+
+class Directory(Protocol):
+    """Lists, without ciphertext."""
+
+    def read_account(self, account_id: str) -> tuple[Grant, Account] | None:
+        """One account and its grant, without ciphertext."""
+
+    def list_accounts(
+        self,
+        *,
+        tenant_id: str | None,
+        end_user_id: str | None,
+        after: str | None,
+        limit: int,
+    ) -> tuple[Sequence[tuple[Grant, Account]], str | None]:
+        """A page in order of ``relink_by``, and where to go on."""
+
+    def update_account(
+        self,
+        account: Account,
+        grant: Grant,
+        *,
+        metadata: Mapping[str, str] | None,
+        mode: RefreshMode | None,
+        due_at: datetime | None,
+    ) -> None:
+        """Change what the team may change."""
+
+
+class AttemptNotUsable(Exception):
+    """The state is known and the attempt cannot be used: used, expired, or another browser."""
+
+    def __init__(
+        self, session: LinkSession, *, was_used: bool, expired: bool, same_browser: bool
+    ) -> None:
+        super().__init__("attempt not usable")
+        self.session = session
+        self.was_used = was_used
+        self.expired = expired
+        self.same_browser = same_browser
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """``POST /v1/link-sessions``, checked for form."""
+
+    end_user_id: str
+    end_user_label: str | None
+    tenant_id: str | None
+    app_registration: str | None
+    scopes_required: tuple[str, ...] | None
+    scopes_optional: tuple[str, ...] | None
+    return_url: str | None
+    completion: str
+    expires_in: timedelta
+    locale: str | None
+    metadata: dict[str, str]
+    switch_account: bool
+
+
+class Sessions(Protocol):
+    """Link sessions. Each arrow of the state machine is one conditional update."""
+
+    def create(self, session: LinkSession, *, idempotency: Idempotency | None) -> LinkSession:
+        """Store a new session, or give back the one that the same key made before."""
+
+    def read(self, session_id: str) -> LinkSession | None:
+        """One consistent read."""
+
+    def start(
+        self, session_id: str, nonce: str, attempt_key: str, attempt: Attempt, *, now: datetime
+    ) -> LinkSession:
+        """Add an attempt.
+
+        Raises: LinkSessionExpired, LinkSessionUsed, LinkSessionCancelled, NotFound, RateLimited.
+        """
+
+    def consume(
+        self, state: State, cookie_hash: str | None, *, now: datetime
+    ) -> tuple[LinkSession, Attempt]:
+        """Use an attempt up, once.
+
+        Raises: StateMismatch (unknown), and ``AttemptNotUsable`` for all else.
+        """
+
+    def remember_browser(self, state: State, cookie_hash: str, *, now: datetime) -> None:
+        """Give the browser that came back without its cookie a result page of its own."""
+
+    def finish(
+        self,
+        session_key: str,
+        status: SessionStatus,
+        *,
+        now: datetime,
+        reason: SessionReason | None = None,
+        account_id: str | None = None,
+        granted: tuple[str, ...] = (),
+        missing: tuple[str, ...] = (),
+        display_name: str | None = None,
+    ) -> None:
+        """Write the result. A completed session is never overwritten."""
+
+    def cancel(self, session_id: str, *, now: datetime) -> LinkSession:
+        """Cancel for the team.
+
+        Raises: NotFound, LinkSessionUsed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """An Idempotency-Key within its caller's scope and the hash of the body it came with."""
+
+    key: str
+    body_hash: str
+
+
+class Sealing(Protocol):
+    """Ciphers for tokens. ``prepare`` fetches keys, so that sealing itself cannot fail."""
+
+    def prepare(self, *purposes: str, now: datetime) -> None:
+        """Have this epoch's keys for these purposes in memory."""
+
+    def seal_pair(self, answer: TokenAnswer, *, registration: str, now: datetime) -> SealedPair:
+        """Seal a whole pair under the current epoch: no network, microseconds."""
+
+    def open_access(self, pair: SealedPair, *, registration: str, open_id: str) -> Secret:
+        """Open the access token of a pair. Raises SealBroken where it does not belong."""
+
+    def open_refresh(self, pair: SealedPair, *, registration: str, open_id: str) -> Secret:
+        """Open the refresh token of a pair. Raises SealBroken where it does not belong."""
+
+
+class Credentials(Protocol):
+    """The app registrations' client credentials."""
+
+    def candidates(self, registration: str) -> Sequence[ClientCredentials]:
+        """What to authenticate with, in the order to try: current first, then previous."""
+
+    def reread(self) -> None:
+        """Drop what is cached: TikTok refused it."""
+
+
+class TikTok(Protocol):
+    """TikTok's endpoints. Each call is one request; nothing is retried inside."""
+
+    def exchange(
+        self,
+        client: ClientCredentials,
+        *,
+        code: Secret,
+        redirect_uri: str,
+        code_verifier: str | None,
+        read_timeout: timedelta,
+    ) -> TokenAnswer:
+        """Trade a code for a pair."""
+
+    def refresh(
+        self, client: ClientCredentials, refresh_token: Secret, *, read_timeout: timedelta
+    ) -> TokenAnswer:
+        """Spend a refresh token."""
+
+    def revoke(self, client: ClientCredentials, access_token: Secret) -> None:
+        """Disconnect the app from the person's account."""
+
+    def profile(self, access_token: Secret, *, now: datetime) -> Profile | None:
+        """Fetch the decoration; None when there is none to be had. Never raises."""
+
+
+class Journal(Protocol):
+    """Durable bytes within this execution environment, for what is not yet in the table."""
+
+    def append(self, renewed: RenewedPair) -> None:
+        """Write before anything else may fail."""
+
+    def find(self, grant_id: str, spent: bytes) -> RenewedPair | None:
+        """The pair bought with that token, if this environment holds it."""
+
+    def forget(self, renewed: RenewedPair) -> None:
+        """It is in the table, or has no home."""
+
+
+class RescueQueue(Protocol):
+    """Where a sealed pair goes when the table does not take it."""
+
+    def put_renewed(self, renewed: RenewedPair) -> None:
+        """Hand a renewed pair to the rescue function."""
+
+    def put_authorised(self, authorised: AuthorisedPair) -> None:
+        """Hand a pair from an exchange to the rescue function."""
+
+
+class RenewalQueue(Protocol):
+    """Due grants on their way to the workers: ids only."""
+
+    def put(self, grant_ids: Sequence[str]) -> None:
+        """Send up to 10 ids in one request."""
+
+
+class RefreshDoor(Protocol):
+    """The refresh function as others see it: asks for a renewal, never sees a refresh token."""
+
+    def renew(
+        self, grant_id: str, *, min_ttl: timedelta, rejected: bool, for_revocation: bool = False
+    ) -> RenewalReport:
+        """Have one grant renewed and wait for the outcome."""
+
+
+class Outcome(StrEnum):
+    """How a renewal ended, as the one door reports it. Never a token."""
+
+    RENEWED = "renewed"
+    FRESH = "fresh"
+    IN_PROGRESS = "refresh_in_progress"
+    UNKNOWN = "refresh_outcome_unknown"
+    BACKOFF = "refresh_backoff"
+    PROVIDER_UNAVAILABLE = "provider_unavailable"
+    MISCONFIGURED = "client_credentials_invalid"
+    RELINK_REQUIRED = "relink_required"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalReport:
+    """An outcome and, where waiting helps, the seconds to wait."""
+
+    outcome: Outcome
+    retry_after: int | None = None

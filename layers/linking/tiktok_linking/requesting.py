@@ -1,0 +1,92 @@
+"""Requesting: what a team may ask of a link session, held against what the stack allows."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tiktok_linking.accounts import Account
+from tiktok_linking.errors import InvalidRequest
+from tiktok_linking.oauth import BASIC_SCOPE
+from tiktok_linking.ports import SessionRequest
+from tiktok_linking.return_urls import is_allowed
+from tiktok_linking.sessions import LinkSession, SessionStatus, new_session_id
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What this deployment allows. The first registration is the default one."""
+
+    registrations: tuple[str, ...]
+    scopes_required: tuple[str, ...]
+    scopes_optional: tuple[str, ...]
+    return_origins: tuple[str, ...]
+
+
+def new_session(wanted: SessionRequest, *, stack: Stack, now: datetime) -> LinkSession:
+    """Make a session as asked.
+
+    Raises:
+        InvalidRequest: an unknown registration, a scope or a return address that is not allowed.
+    """
+    registration = wanted.app_registration or stack.registrations[0]
+    if registration not in stack.registrations:
+        raise InvalidRequest("app_registration is not one of: " + ", ".join(stack.registrations))
+    if wanted.return_url is not None and not is_allowed(wanted.return_url, stack.return_origins):
+        raise InvalidRequest("return_url is not on an allowed origin (parameter ReturnOrigins)")
+    required, optional = _scopes(wanted, stack)
+    return LinkSession(
+        id=new_session_id(),
+        status=SessionStatus.PENDING,
+        app_registration=registration,
+        end_user_id=wanted.end_user_id,
+        end_user_label=wanted.end_user_label,
+        tenant_id=wanted.tenant_id,
+        scopes_required=required,
+        scopes_optional=optional,
+        return_url=wanted.return_url,
+        completion=wanted.completion,
+        created_at=now,
+        expires_at=now + wanted.expires_in,
+        page_nonce=secrets.token_urlsafe(16),
+        locale=wanted.locale,
+        metadata=wanted.metadata,
+        switch_account=wanted.switch_account,
+    )
+
+
+def relink_session(
+    wanted: SessionRequest, account: Account, *, stack: Stack, now: datetime
+) -> LinkSession:
+    """Make a session that ends well only with the same TikTok account.
+
+    Raises:
+        InvalidRequest: as for a new session.
+    """
+    bound = replace(
+        wanted,
+        app_registration=account.registration,
+        tenant_id=account.tenant_id,
+        end_user_label=wanted.end_user_label or account.end_user_label,
+        metadata=dict(account.metadata),
+    )
+    return replace(new_session(bound, stack=stack, now=now), relink_account_id=account.id)
+
+
+def _scopes(wanted: SessionRequest, stack: Stack) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What to ask TikTok for: the stack's scopes, or the session's own choice among them."""
+    if wanted.scopes_required is None or wanted.scopes_optional is None:
+        required, optional = stack.scopes_required, stack.scopes_optional
+    else:
+        required, optional = wanted.scopes_required, wanted.scopes_optional
+        allowed = {*stack.scopes_required, *stack.scopes_optional, BASIC_SCOPE}
+        beyond = [scope for scope in (*required, *optional) if scope not in allowed]
+        if beyond:
+            raise InvalidRequest(
+                "not among this stack's scopes (ScopesRequired, ScopesOptional): "
+                + ", ".join(beyond)
+            )
+    # TikTok grants the basic scope with every login and always shows it as required.
+    required = tuple(dict.fromkeys((BASIC_SCOPE, *required)))
+    return required, tuple(scope for scope in optional if scope not in required)

@@ -1,0 +1,74 @@
+"""Rescuing: land a sealed pair that its own function could not save, under the same condition.
+
+Delivered any number of times, late or twice, the result is the same. It never talks to TikTok and
+never opens what it carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from tiktok_linking.accounts import RefreshMode, SealedPair
+from tiktok_linking.ports import (
+    Authorisations,
+    AuthorisedPair,
+    Grants,
+    RenewedPair,
+    Saved,
+    Sessions,
+)
+from tiktok_linking.schedule import RenewalPolicy
+from tiktok_linking.sessions import SessionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Rescuing:
+    """The use case with its ports."""
+
+    grants: Grants
+    authorisations: Authorisations
+    sessions: Sessions
+    policy: RenewalPolicy
+    now: Callable[[], datetime]
+
+    def land(self, parcel: RenewedPair | AuthorisedPair) -> Saved:
+        """Save what the queue brought.
+
+        Raises:
+            StoreUnavailable: the queue delivers it again.
+        """
+        if isinstance(parcel, RenewedPair):
+            return self.grants.save_renewed(
+                parcel, due_at=self._due(parcel.grant_id, parcel.pair), now=self.now()
+            )
+        saved = self.authorisations.save_authorised(
+            parcel,
+            due_at=self._due(parcel.grant_id, parcel.pair),
+            only_existing=parcel.account is None,
+        )
+        if parcel.account is not None:
+            new = parcel.account
+            self.authorisations.save_account(new.account)
+            self.sessions.finish(
+                new.session_key,
+                SessionStatus.COMPLETED,
+                now=self.now(),
+                account_id=new.account.id,
+                granted=new.granted_scopes,
+                missing=new.missing_scopes,
+            )
+        return saved
+
+    def _due(self, grant_id: str, pair: SealedPair) -> datetime | None:
+        """A rescued pair is looked at like an unused one; the next vend warms it again."""
+        return self.policy.next_due(
+            grant_id,
+            mode=RefreshMode.AUTO,
+            last_used_at=None,
+            issued_at=pair.issued_at,
+            expires_at=pair.expires_at,
+            relink_by=pair.relink_by,
+            now=self.now(),
+        )

@@ -1,0 +1,80 @@
+"""When the schedule should look at a grant again. Pure: time and chance are arguments.
+
+Each rotation is one exposure to loss and the largest cost, so the schedule renews only what is
+used (design rule: rotate as little as is useful) and looks at the rest once a week.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tiktok_linking.accounts import RefreshMode
+
+USED_MARK_EVERY = timedelta(hours=6)
+"""A vend moves the last-used mark at most this often per grant, so most vends write nothing."""
+
+SLOT = timedelta(minutes=5)
+"""Due times are rounded down to a slot: an index key that moves less costs less."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalPolicy:
+    """How long a vended account stays warm and how often an unused one is checked."""
+
+    warm_for: timedelta = timedelta(hours=24)
+    health_check: timedelta = timedelta(days=7)
+
+    def is_warm(self, mode: RefreshMode, last_used_at: datetime | None, now: datetime) -> bool:
+        """Whether the access token is worth keeping alive ahead of the next request."""
+        if mode is RefreshMode.ALWAYS:
+            return True
+        if mode is RefreshMode.ON_DEMAND or last_used_at is None:
+            return False
+        # The mark may be up to USED_MARK_EVERY older than the last vend.
+        return last_used_at + self.warm_for + USED_MARK_EVERY > now
+
+    def next_due(
+        self,
+        grant_id: str,
+        *,
+        mode: RefreshMode,
+        last_used_at: datetime | None,
+        issued_at: datetime,
+        expires_at: datetime,
+        relink_by: datetime | None,
+        now: datetime,
+    ) -> datetime | None:
+        """Say when this grant should be looked at, or None for never.
+
+        Warm grants come between 35 % and 15 % of their life before expiry: far enough for a few
+        schedule periods, and strictly inside the lifetime, so a fresh token is never renewed.
+        Nothing is due after ``relink_by``, when only the owner can help. The same grant and pair
+        always give the same moment, so planner, worker and vend agree without asking each other.
+        """
+        if mode is RefreshMode.ON_DEMAND:
+            return None
+        if self.is_warm(mode, last_used_at, now):
+            due = expires_at - (expires_at - issued_at) * (
+                0.15 + 0.20 * _chance(grant_id, issued_at)
+            )
+        else:
+            due = issued_at + self.health_check * (0.9 + 0.1 * _chance(grant_id, issued_at))
+        return None if relink_by is not None and due >= relink_by else due
+
+
+def _chance(grant_id: str, issued_at: datetime) -> float:
+    """A number in [0, 1) that spreads grants linked together, drawn anew for each pair."""
+    return zlib.crc32(f"{grant_id}{issued_at.timestamp():.0f}".encode()) / 2**32
+
+
+def slot_of(moment: datetime) -> datetime:
+    """Round down to the slot."""
+    seconds = int(moment.timestamp())
+    return datetime.fromtimestamp(seconds - seconds % int(SLOT.total_seconds()), UTC)
+
+
+def renewal_floor(issued_at: datetime, expires_at: datetime) -> timedelta:
+    """The least time between two renewals of one grant, unless TikTok refused the token."""
+    return min(timedelta(minutes=10), (expires_at - issued_at) / 2)

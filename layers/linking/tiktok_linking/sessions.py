@@ -1,0 +1,212 @@
+"""Link sessions: one attempt by one end user to link a TikTok account.
+
+A session is made by the team's backend and used in a browser. Each press of "Continue with TikTok"
+starts an *attempt* with a state of its own, bound to that browser by a cookie of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tiktok_linking.accounts import Secret
+
+ATTEMPT_LIFETIME = timedelta(minutes=10)
+MOST_ATTEMPTS = 10
+"""Attempts one session can start: bounds cookies in the browser and bytes in the item."""
+
+COOKIE_PREFIX = "__Host-ttl_"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class SessionStatus(StrEnum):
+    """Where an attempt to link stands."""
+
+    PENDING = "pending"
+    STARTED = "started"
+    AWAITING_COMPLETION = "awaiting_completion"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class SessionReason(StrEnum):
+    """Why a session was cancelled or failed."""
+
+    USER_CANCELLED = "user_cancelled"
+    CANCELLED_BY_TEAM = "cancelled_by_team"
+    PROVIDER_REFUSED = "provider_refused"
+    APP_MISCONFIGURED = "app_misconfigured"
+    SCOPE_NOT_GRANTED = "scope_not_granted"
+    ACCOUNT_MISMATCH = "account_mismatch"
+    USER_MISMATCH = "user_mismatch"
+    BROWSER_MISMATCH = "browser_mismatch"
+    EXCHANGE_FAILED = "exchange_failed"
+    PROVIDER_UNAVAILABLE = "provider_unavailable"
+
+
+ACTION_BY = {
+    SessionReason.USER_CANCELLED: "end_user",
+    SessionReason.CANCELLED_BY_TEAM: "nobody",
+    SessionReason.PROVIDER_REFUSED: "end_user",
+    SessionReason.APP_MISCONFIGURED: "developer",
+    SessionReason.SCOPE_NOT_GRANTED: "end_user",
+    SessionReason.ACCOUNT_MISMATCH: "end_user",
+    SessionReason.USER_MISMATCH: "end_user",
+    SessionReason.BROWSER_MISMATCH: "end_user",
+    SessionReason.EXCHANGE_FAILED: "end_user",
+    SessionReason.PROVIDER_UNAVAILABLE: "end_user",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One press of the button: what the answer from TikTok must match."""
+
+    cookie_hash: str
+    redirect_uri: str
+    expires_at: datetime
+    code_verifier: str | None = field(default=None, repr=False)
+    used_at: datetime | None = None
+    result_cookie_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSession:
+    """One attempt to link, as stored. ``id`` opens the connect page and is a bearer secret."""
+
+    id: str = field(repr=False)
+    status: SessionStatus
+    app_registration: str
+    end_user_id: str
+    scopes_required: tuple[str, ...]
+    scopes_optional: tuple[str, ...]
+    expires_at: datetime
+    created_at: datetime
+    page_nonce: str = field(repr=False)
+    end_user_label: str | None = None
+    tenant_id: str | None = None
+    return_url: str | None = None
+    completion: str = "browser"
+    locale: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    switch_account: bool = False
+    relink_account_id: str | None = None
+    reason: SessionReason | None = None
+    account_id: str | None = None
+    missing_scopes: tuple[str, ...] = ()
+    granted_scopes: tuple[str, ...] = ()
+    display_name: str | None = None
+    attempts: Mapping[str, Attempt] = field(default_factory=dict)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Everything TikTok is asked for, required first."""
+        return self.scopes_required + self.scopes_optional
+
+    def status_at(self, now: datetime) -> SessionStatus:
+        """The status by the clock.
+
+        The expiry limits starting: an attempt begun in time may finish within its own lifetime.
+        """
+        open_statuses = (SessionStatus.PENDING, SessionStatus.STARTED)
+        if self.status not in open_statuses or self.expires_at > now:
+            return self.status
+        if any(a.expires_at > now for a in self.attempts.values()):
+            return self.status
+        return SessionStatus.EXPIRED
+
+    def can_start(self, now: datetime) -> bool:
+        """Whether the button may be pressed: also again after a cancel or a failure."""
+        return (
+            self.expires_at > now
+            and self.status is not SessionStatus.COMPLETED
+            and self.reason is not SessionReason.CANCELLED_BY_TEAM
+            and len(self.attempts) < MOST_ATTEMPTS
+        )
+
+    def attempt_of(self, cookies: Mapping[str, str]) -> Attempt | None:
+        """The attempt that this browser made (or brought back), judged by its cookies."""
+        for name, value in cookies.items():
+            if not name.startswith(COOKIE_PREFIX):
+                continue
+            hashed = secret_hash(value)
+            for attempt in self.attempts.values():
+                if secrets.compare_digest(attempt.cookie_hash, hashed) or (
+                    attempt.result_cookie_hash is not None
+                    and secrets.compare_digest(attempt.result_cookie_hash, hashed)
+                ):
+                    return attempt
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The OAuth ``state``: which session, and 256 random bits that name the attempt.
+
+    The session is named by the hash of its id, so that the bearer id itself never travels to
+    TikTok or through browser history in a query.
+    """
+
+    session_key: str
+    secret: Secret
+
+    @classmethod
+    def new(cls, session_id: str) -> State:
+        """Make the state of a fresh attempt."""
+        return cls(session_key(session_id), Secret(secrets.token_urlsafe(32)))
+
+    @classmethod
+    def parse(cls, value: str) -> State | None:
+        """Read a state that came back; None when it cannot be ours, before any look-up."""
+        key, dot, secret = value.partition(".")
+        if not dot or len(key) != 22 or len(secret) != 43:
+            return None
+        if not (_TOKEN.fullmatch(key) and _TOKEN.fullmatch(secret)):
+            return None
+        return cls(key, Secret(secret))
+
+    def encode(self) -> str:
+        """The value for the authorize URL."""
+        return f"{self.session_key}.{self.secret.reveal()}"
+
+    @property
+    def attempt_key(self) -> str:
+        """Where the attempt is kept: a hash, so that a dump of the table finishes nothing."""
+        return secret_hash(self.secret.reveal())[:22]
+
+    @property
+    def cookie_name(self) -> str:
+        """A name per attempt, so that two tabs do not overwrite each other's cookie."""
+        return COOKIE_PREFIX + hashlib.sha256(self.attempt_key.encode()).hexdigest()[:8]
+
+
+def new_session_id() -> str:
+    """``ls_`` and 256 random bits."""
+    return "ls_" + secrets.token_urlsafe(32)
+
+
+def is_session_id(value: str) -> bool:
+    """Whether this can be a session id, before any look-up."""
+    return len(value) == 46 and value.startswith("ls_") and bool(_TOKEN.fullmatch(value[3:]))
+
+
+def session_key(session_id: str) -> str:
+    """The table key of a session: 128 bits of SHA-256 of its id."""
+    return _b64(hashlib.sha256(session_id.encode()).digest()[:16])
+
+
+def secret_hash(value: str) -> str:
+    """What is stored in place of a cookie or state: SHA-256, base64url."""
+    return _b64(hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest())
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,190 @@
+"""Configuration from the environment: read once, checked as a whole, named in every complaint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from tiktok_linking.oauth import is_scope
+from tiktok_linking.return_urls import is_origin
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "authorize": ("SESSIONS_TABLE", "APP_REGISTRATIONS", "TIKTOK_AUTHORIZE_URL"),
+    "callback": (
+        "SESSIONS_TABLE",
+        "ACCOUNTS_TABLE",
+        "APP_REGISTRATIONS",
+        "SEALING_KEY_ARN",
+        "KEY_EPOCH_DAYS",
+        "APP_SECRET_ARN",
+        "RESCUE_QUEUE_URL",
+        "TIKTOK_API_BASE_URL",
+        "WARM_FOR_HOURS",
+        "HEALTH_CHECK_DAYS",
+    ),
+    "sessions": ("SESSIONS_TABLE", "ACCOUNTS_TABLE", "APP_REGISTRATIONS", "SCOPES_REQUIRED"),
+    "accounts": ("ACCOUNTS_TABLE", "WARM_FOR_HOURS", "HEALTH_CHECK_DAYS"),
+    "tokens": (
+        "ACCOUNTS_TABLE",
+        "SEALING_KEY_ARN",
+        "KEY_EPOCH_DAYS",
+        "REFRESH_FUNCTION",
+        "WARM_FOR_HOURS",
+        "HEALTH_CHECK_DAYS",
+    ),
+    "unlink": (
+        "ACCOUNTS_TABLE",
+        "APP_REGISTRATIONS",
+        "SEALING_KEY_ARN",
+        "KEY_EPOCH_DAYS",
+        "APP_SECRET_ARN",
+        "REFRESH_FUNCTION",
+        "TIKTOK_API_BASE_URL",
+    ),
+    "refresh": (
+        "ACCOUNTS_TABLE",
+        "APP_REGISTRATIONS",
+        "SEALING_KEY_ARN",
+        "KEY_EPOCH_DAYS",
+        "APP_SECRET_ARN",
+        "RENEWAL_QUEUE_URL",
+        "RESCUE_QUEUE_URL",
+        "TIKTOK_API_BASE_URL",
+        "WARM_FOR_HOURS",
+        "HEALTH_CHECK_DAYS",
+    ),
+    "rescue": ("ACCOUNTS_TABLE", "SESSIONS_TABLE", "WARM_FOR_HOURS", "HEALTH_CHECK_DAYS"),
+}
+"""What each function cannot work without; tests/template holds template.yaml against it."""
+
+MAY_BE_EMPTY = ("PUBLIC_BASE_URL", "SCOPES_OPTIONAL", "RETURN_ORIGINS", "APP_NAME")
+
+_REGISTRATION = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_CLIENT_KEY = re.compile(r"[A-Za-z0-9_-]{4,64}")
+
+
+class ConfigurationError(Exception):
+    """The environment is not usable; ``problems`` names every variable at once."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one function. What it does not need is empty."""
+
+    function: str
+    app_name: str = "the app"
+    public_base_url: str = ""
+    app_registrations: Mapping[str, str] = field(default_factory=dict)
+    scopes_required: tuple[str, ...] = ()
+    scopes_optional: tuple[str, ...] = ()
+    return_origins: tuple[str, ...] = ()
+    sessions_table: str = ""
+    accounts_table: str = ""
+    sealing_key_arn: str = ""
+    key_epoch_days: int = 90
+    app_secret_arn: str = ""
+    renewal_queue_url: str = ""
+    rescue_queue_url: str = ""
+    refresh_function: str = ""
+    tiktok_authorize_url: str = ""
+    tiktok_api_base_url: str = ""
+    warm_for: timedelta = timedelta(hours=24)
+    health_check: timedelta = timedelta(days=7)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read the environment of a function.
+
+        Raises:
+            ConfigurationError: with every missing or unusable variable.
+        """
+        function = env.get("POWERTOOLS_SERVICE_NAME", "")
+        if function not in NEEDS:
+            raise ConfigurationError(
+                [f"POWERTOOLS_SERVICE_NAME names the function, one of {', '.join(NEEDS)}"]
+            )
+        problems = [f"{name} is not set" for name in NEEDS[function] if not env.get(name)]
+        read = _Reader(env, problems)
+        settings = cls(
+            function=function,
+            app_name=env.get("APP_NAME") or "the app",
+            public_base_url=read.base_url("PUBLIC_BASE_URL"),
+            app_registrations=read.registrations("APP_REGISTRATIONS"),
+            scopes_required=read.scopes("SCOPES_REQUIRED"),
+            scopes_optional=read.scopes("SCOPES_OPTIONAL"),
+            return_origins=read.origins("RETURN_ORIGINS"),
+            sessions_table=env.get("SESSIONS_TABLE", ""),
+            accounts_table=env.get("ACCOUNTS_TABLE", ""),
+            sealing_key_arn=env.get("SEALING_KEY_ARN", ""),
+            key_epoch_days=read.number("KEY_EPOCH_DAYS", 90),
+            app_secret_arn=env.get("APP_SECRET_ARN", ""),
+            renewal_queue_url=env.get("RENEWAL_QUEUE_URL", ""),
+            rescue_queue_url=env.get("RESCUE_QUEUE_URL", ""),
+            refresh_function=env.get("REFRESH_FUNCTION", ""),
+            tiktok_authorize_url=read.base_url("TIKTOK_AUTHORIZE_URL", keep_slash=True),
+            tiktok_api_base_url=read.base_url("TIKTOK_API_BASE_URL"),
+            warm_for=timedelta(hours=read.number("WARM_FOR_HOURS", 24)),
+            health_check=timedelta(days=read.number("HEALTH_CHECK_DAYS", 7)),
+        )
+        if problems:
+            raise ConfigurationError(problems)
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    env: Mapping[str, str]
+    problems: list[str]
+
+    def number(self, name: str, default: int) -> int:
+        value = self.env.get(name) or str(default)
+        if not value.isascii() or not value.isdigit() or not 0 < int(value) < 100_000:
+            self.problems.append(f"{name} is not a whole number above 0")
+            return default
+        return int(value)
+
+    def base_url(self, name: str, *, keep_slash: bool = False) -> str:
+        """An https address, or http on loopback: nothing else may receive a token or a code."""
+        value = self.env.get(name, "")
+        if not value:
+            return ""
+        parts = urlsplit(value)
+        loopback = parts.hostname in ("127.0.0.1", "localhost")
+        if not parts.hostname or not (
+            parts.scheme == "https" or (parts.scheme == "http" and loopback)
+        ):
+            self.problems.append(f"{name} is neither https nor http on loopback")
+        return value if keep_slash else value.rstrip("/")
+
+    def registrations(self, name: str) -> dict[str, str]:
+        found = {}
+        for part in self._parts(name):
+            registration, _, client_key = part.partition("=")
+            if not _REGISTRATION.fullmatch(registration) or not _CLIENT_KEY.fullmatch(client_key):
+                self.problems.append(f"{name} is not a list of name=client_key")
+                return {}
+            found[registration] = client_key
+        return found
+
+    def scopes(self, name: str) -> tuple[str, ...]:
+        scopes = self._parts(name)
+        if not all(is_scope(scope) for scope in scopes):
+            self.problems.append(f"{name} is not a list of TikTok scopes")
+        return scopes
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        origins = self._parts(name)
+        if not all(is_origin(origin) for origin in origins):
+            self.problems.append(f"{name} is not a list of origins such as https://app.example.com")
+        return origins
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        parts = (part.strip() for part in self.env.get(name, "").split(","))
+        return tuple(dict.fromkeys(part for part in parts if part))

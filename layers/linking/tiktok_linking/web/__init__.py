@@ -1,0 +1,1 @@
+"""HTTP as API Gateway and `sam local` deliver it: requests, JSON answers, pages."""

@@ -1,0 +1,213 @@
+"""JSON endpoints: the table from error code to HTTP status, problem bodies, and the frame of a
+handler. Routing itself is API Gateway's: a function looks its route key up in a table of its own,
+since a resolver library costs a sixth of a cold start (docs/decisions).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tiktok_linking.accounts import days_until
+from tiktok_linking.directory import Listed
+from tiktok_linking.errors import ActionBy, LinkingError, NotFound
+from tiktok_linking.sessions import ACTION_BY, LinkSession, SessionStatus
+from tiktok_linking.web.http import Request, Response
+
+logger = logging.getLogger("tiktok_linking.web")
+
+STATUS_BY_CODE: dict[str, int] = {
+    "invalid_request": 400,
+    "state_mismatch": 400,
+    "browser_mismatch": 400,
+    "scope_not_granted": 403,
+    "not_found": 404,
+    "relink_required": 409,
+    "link_session_used": 409,
+    "user_mismatch": 409,
+    "account_mismatch": 409,
+    "idempotency_conflict": 409,
+    "account_revoked": 410,
+    "account_unlinked": 410,
+    "link_session_expired": 410,
+    "link_session_cancelled": 410,
+    "rate_limited": 429,
+    "internal": 500,
+    "scope_not_approved": 502,
+    "client_credentials_invalid": 502,
+    "provider_unavailable": 503,
+    "refresh_outcome_unknown": 503,
+    "refresh_in_progress": 503,
+    "refresh_backoff": 503,
+}
+"""The one table from stable code to status; a test holds it against the tree of errors."""
+
+HEADERS = {
+    "Content-Type": "application/json; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "interest-cohort=()",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+}
+
+_STATUS_ACTION = {
+    "active": ActionBy.NOBODY,
+    "relink_required": ActionBy.END_USER,
+    "revoked": ActionBy.END_USER,
+    "unlinked": ActionBy.NOBODY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The backend that signed the request: its principal with the session name cut off."""
+
+    principal: str
+
+
+Endpoint = Callable[[Request, Caller], Response]
+
+
+def answer(body: Mapping[str, Any], status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(status, json.dumps(body, ensure_ascii=False), HEADERS)
+
+
+def problem(error: LinkingError, request_id: str) -> Response:
+    """RFC 9457 problem with our stable code, who must act, and when to try again."""
+    status = STATUS_BY_CODE[error.code]
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": status,
+        "code": error.code,
+        "action_by": error.action_by.value,
+        "request_id": request_id,
+    }
+    if error.detail:
+        body["detail"] = error.detail
+    body |= {name: value for name, value in error.facts.items() if value is not None}
+    headers = HEADERS | {"Content-Type": "application/problem+json; charset=utf-8"}
+    if error.retry_after is not None:
+        body["retry_after"] = error.retry_after
+        headers |= {"Retry-After": str(error.retry_after)}
+    return Response(status, json.dumps(body, ensure_ascii=False), headers)
+
+
+def serve(
+    endpoints: Mapping[str, Endpoint], event: Mapping[str, Any], request_id: str
+) -> dict[str, Any]:
+    """Answer one request of a signed route. Lets no exception escape.
+
+    Without the authorizer's word who is calling the answer is no, whatever the template says.
+    """
+    try:
+        request = Request.from_event(event)
+        if request.caller is None:
+            body = json.dumps({"message": "Forbidden"})
+            return Response(403, body, HEADERS).as_event()
+        endpoint = endpoints.get(request.route)
+        if endpoint is None:
+            raise NotFound
+        return endpoint(request, Caller(principal_of(request.caller))).as_event()
+    except LinkingError as error:
+        return problem(error, request_id).as_event()
+    except Exception as error:  # the last frame: sam local would show the trace to the caller
+        log_defect(error)
+        return problem(LinkingError(), request_id).as_event()
+
+
+def log_defect(error: Exception) -> None:
+    """Log what nobody expected: where it happened, not what the values were."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else "?"
+    logger.error("unexpected error", extra={"error": type(error).__name__, "where": where})
+
+
+def principal_of(arn: str) -> str:
+    """``arn:…:assumed-role/NAME/session`` → ``NAME``; other principals by their last part."""
+    parts = arn.split("/")
+    return parts[1] if ":assumed-role" in parts[0] and len(parts) > 2 else parts[-1]
+
+
+def instant(moment: datetime | None) -> str | None:
+    """UTC, ISO 8601, whole seconds."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def account_body(listed: Listed, now: datetime) -> dict[str, Any]:
+    """An account as every answer shows it: who from its row, how it is doing from its grant."""
+    account, grant = listed.account, listed.grant
+    status = listed.status(now)
+    profile = account.profile
+    failing = grant.failing_since if status.value == "active" else None
+    body: dict[str, Any] = {
+        "id": account.id,
+        "provider": "tiktok",
+        "app_registration": account.registration,
+        "status": status.value,
+        "action_by": _STATUS_ACTION[status.value].value,
+        "end_user_id": account.end_user_id,
+        "tenant_id": account.tenant_id,
+        "open_id": account.open_id,
+        "union_id": profile.union_id if profile else None,
+        "profile": None
+        if profile is None
+        else {
+            "display_name": profile.display_name,
+            "avatar_url": profile.avatar_url,
+            "fetched_at": instant(profile.fetched_at),
+        },
+        "scopes": {
+            "granted": list(grant.scopes),
+            "missing": [s for s in account.wanted_scopes if s not in grant.scopes],
+        },
+        "linked_at": instant(account.linked_at),
+        "relinked_at": instant(account.relinked_at),
+        "access_token_expires_at": instant(grant.expires_at),
+        "relink_by": instant(grant.relink_by),
+        "days_until_relink": days_until(grant.relink_by, now),
+        "refresh": {
+            "mode": account.mode.value,
+            "last_success_at": instant(grant.last_success_at),
+            "next_at": instant(grant.due_at),
+            "failing_since": instant(failing),
+            "last_error": None
+            if failing is None
+            else {"class": grant.last_error, "log_id": grant.last_log_id},
+            "rotations": grant.rotations,
+        },
+        "metadata": dict(account.metadata),
+        "version": grant.version,
+    }
+    reason = grant.reason_at(now)
+    return body | ({"reason": reason} if reason and status.value != "unlinked" else {})
+
+
+def session_body(session: LinkSession, now: datetime) -> dict[str, Any]:
+    """A link session as its team sees it: never a code, a cookie or a token."""
+    status = session.status_at(now)
+    body: dict[str, Any] = {
+        "id": session.id,
+        "status": status.value,
+        "expires_at": instant(session.expires_at),
+    }
+    if status is SessionStatus.COMPLETED:
+        body["account_id"] = session.account_id
+    if session.reason is not None:
+        body |= {"reason": session.reason.value, "action_by": ACTION_BY[session.reason]}
+    elif status is SessionStatus.EXPIRED:
+        body["action_by"] = ActionBy.END_USER.value
+    if session.missing_scopes:
+        body["missing_scopes"] = list(session.missing_scopes)
+    return body

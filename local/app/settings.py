@@ -1,0 +1,37 @@
+"""Where the product listens, and whom it talks to: all of it from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from botocore.credentials import Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    port: int
+    gateway_url: str
+    link_pages_url: str
+    tiktok_api_url: str
+    credentials: Credentials
+    region: str
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        gateway_url = env.get("GATEWAY_URL") or "http://127.0.0.1:3000"
+        return cls(
+            port=int(env.get("APP_PORT") or "3002"),
+            gateway_url=gateway_url,
+            link_pages_url=env.get("PUBLIC_BASE_URL") or gateway_url,
+            tiktok_api_url=env.get("TIKTOK_API_BASE_URL") or "https://open.tiktokapis.com",
+            credentials=Credentials(
+                env.get("AWS_ACCESS_KEY_ID") or "test", env.get("AWS_SECRET_ACCESS_KEY") or "test"
+            ),
+            region=env.get("AWS_REGION") or "us-east-1",
+        )

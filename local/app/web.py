@@ -1,0 +1,195 @@
+"""The product: pages for signing in, connecting, using and ending connections."""
+
+from __future__ import annotations
+
+import secrets
+from urllib.parse import urlsplit
+
+import requests
+from flask import Flask, abort, flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response
+
+from local.app.linking import Json, LinkingStack, StackRefused, tiktok_profile
+from local.app.settings import Settings
+from local.app.wording import REVOKED_AT_TIKTOK, WHO_ACTS, as_card, outcome_text
+
+
+def create_app(settings: Settings) -> Flask:
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY=secrets.token_bytes(32),  # a restart signs everybody out, which a sample may do
+        SESSION_COOKIE_NAME="acme_session",  # cookies ignore ports: the stack's share this host
+        SESSION_COOKIE_SECURE=False,  # True wherever the product has https, which loopback has not
+        SESSION_COOKIE_SAMESITE="Lax",  # Strict would be missing on the way back from TikTok
+        MAX_CONTENT_LENGTH=16_384,
+    )
+    stack = LinkingStack(settings)
+    link_pages = urlsplit(settings.link_pages_url)
+
+    def current_user() -> str:
+        if "user" not in session:
+            flash("Please sign in first.", "bad")
+            abort(redirect(url_for("dashboard"), 303))
+        return str(session["user"])
+
+    def own_account(account_id: str) -> Json:
+        """Find the account among the signed-in user's: an id from a browser opens nobody else's."""
+        accounts = {account["id"]: account for account in stack.accounts_of(current_user())}
+        return accounts[account_id] if account_id in accounts else abort(404)
+
+    def own_link_session() -> str:
+        """Accept what this browser's session started: a link that somebody else made ends here."""
+        current_user()
+        link_session = request.args.get("link_session", "")
+        return link_session if link_session in session.get("link_sessions", []) else abort(403)
+
+    def remember(link_session: Json) -> Json:
+        # A few, because people open several tabs; the cookie has no room for many.
+        session["link_sessions"] = [*session.get("link_sessions", [])[-4:], link_session["id"]]
+        return link_session
+
+    def page_address(endpoint: str) -> str:
+        """Write a return address from the settings, not from what the browser says our host is."""
+        return settings.origin + url_for(endpoint)
+
+    @app.before_request
+    def check_where_it_comes_from() -> Response | None:
+        if request.host != urlsplit(settings.origin).netloc:
+            return redirect(settings.origin)  # one host name, because the session cookie has one
+        if request.method == "POST":
+            sent, expected = request.form.get("csrf", ""), session.get("csrf", "")
+            if not expected or not secrets.compare_digest(sent.encode(), expected.encode()):
+                abort(400)
+        return None
+
+    @app.context_processor
+    def for_every_page() -> Json:
+        session.setdefault("csrf", secrets.token_urlsafe(32))
+        return {"csrf": session["csrf"], "user": session.get("user")}
+
+    @app.after_request
+    def add_security_headers(answer: Response) -> Response:
+        # Browsers apply form-action to redirects too: "Connect" posts here and ends at the stack.
+        answer.headers["Content-Security-Policy"] = (
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+            f"form-action 'self' {link_pages.scheme}://{link_pages.netloc}; "
+            "img-src data:; base-uri 'none'; frame-ancestors 'none'"
+        )
+        answer.headers["Referrer-Policy"] = "no-referrer"
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        if request.endpoint != "static":
+            answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    def sorry(text: str, status: int, support_code: str = "") -> ResponseReturnValue:
+        page = render_template(
+            "message.html", title="That did not work", text=text, support_code=support_code
+        )
+        return page, status
+
+    @app.errorhandler(StackRefused)
+    def explain_refusal(refusal: StackRefused) -> ResponseReturnValue:
+        text = WHO_ACTS.get(refusal.action_by, "Please tell Acme support.")
+        return sorry(text, 502, refusal.request_id)
+
+    @app.errorhandler(requests.RequestException)
+    def explain_outage(_: requests.RequestException) -> ResponseReturnValue:
+        return sorry("A service could not be reached. Please try again in a few minutes.", 502)
+
+    @app.errorhandler(400)
+    def explain_stale_form(_: Exception) -> ResponseReturnValue:
+        return sorry("This page was open for too long. Please go back and try again.", 400)
+
+    @app.errorhandler(403)
+    def explain_foreign_link_session(_: Exception) -> ResponseReturnValue:
+        return sorry("This connection was not started here by you. Nothing is shown.", 403)
+
+    @app.errorhandler(404)
+    def explain_not_found(_: Exception) -> ResponseReturnValue:
+        return sorry("There is nothing here.", 404)
+
+    # Signing in. A real product has a password here; the rest does not depend on how.
+
+    @app.get("/")
+    def dashboard() -> ResponseReturnValue:
+        if "user" not in session:
+            return render_template("sign_in.html")
+        accounts = [as_card(account) for account in stack.accounts_of(current_user())]
+        return render_template("dashboard.html", accounts=accounts)
+
+    @app.post("/sign-in")
+    def sign_in() -> ResponseReturnValue:
+        user = request.form.get("user", "").strip()
+        if not 1 <= len(user) <= 64:
+            flash("Please enter a name of at most 64 characters.", "bad")
+        else:
+            session.clear()  # nothing of whoever used this browser before
+            session["user"] = user
+        return redirect(url_for("dashboard"), 303)
+
+    @app.post("/sign-out")
+    def sign_out() -> ResponseReturnValue:
+        session.clear()
+        return redirect(url_for("dashboard"), 303)
+
+    # Connecting: in this window, or in a pop-up that the page's script opens and then watches.
+
+    @app.post("/connect")
+    def connect() -> ResponseReturnValue:
+        link_session = remember(stack.begin(current_user(), page_address("came_back")))
+        return redirect(link_session["url"], 303)
+
+    @app.post("/connect/pop-up")
+    def connect_in_pop_up() -> ResponseReturnValue:
+        link_session = remember(stack.begin(current_user(), page_address("came_back_in_pop_up")))
+        return {"id": link_session["id"], "url": link_session["url"]}
+
+    @app.post("/accounts/<account_id>/reconnect")
+    def reconnect(account_id: str) -> ResponseReturnValue:
+        account = own_account(account_id)
+        link_session = remember(stack.begin_again(account["id"], page_address("came_back")))
+        return redirect(link_session["url"], 303)
+
+    @app.get("/tiktok/status")
+    def link_session_status() -> ResponseReturnValue:
+        return {"status": stack.outcome(own_link_session())["status"]}
+
+    @app.get("/tiktok/return")
+    def came_back() -> ResponseReturnValue:
+        # The stack's word counts, not the query's: anybody can write `error=` into an address.
+        kind, text = outcome_text(stack.outcome(own_link_session()))
+        flash(text, kind)
+        return redirect(url_for("dashboard"), 303)
+
+    @app.get("/tiktok/return/pop-up")
+    def came_back_in_pop_up() -> ResponseReturnValue:
+        _, text = outcome_text(stack.outcome(own_link_session()))
+        return render_template(
+            "message.html", title=text, text="You can close this window.", closes=True
+        )
+
+    # Using and ending a connection.
+
+    @app.post("/accounts/<account_id>/profile")
+    def show_profile(account_id: str) -> ResponseReturnValue:
+        account = own_account(account_id)
+        profile = tiktok_profile(stack, account["id"], settings.tiktok_api_url)
+        text = f"TikTok says: {profile.get('display_name', 'no name')}"
+        if "follower_count" in profile:
+            text += f", {int(profile['follower_count']):,} followers"
+        flash(f"{text}.", "good")
+        return redirect(url_for("dashboard"), 303)
+
+    @app.get("/accounts/<account_id>/disconnect")
+    def ask_before_disconnecting(account_id: str) -> ResponseReturnValue:
+        return render_template("disconnect.html", account=as_card(own_account(account_id)))
+
+    @app.post("/accounts/<account_id>/disconnect")
+    def disconnect(account_id: str) -> ResponseReturnValue:
+        report = stack.unlink(own_account(account_id)["id"])
+        revoked = report["revoked_at_tiktok"]
+        flash(REVOKED_AT_TIKTOK[revoked], "good" if revoked else "warn")
+        return redirect(url_for("dashboard"), 303)
+
+    return app

@@ -1,0 +1,88 @@
+"""What people read about their connections: outcomes, states, dates, permissions by name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from local.app.linking import Json
+
+PERMISSIONS = {
+    "user.info.basic": "Name and picture",
+    "user.info.profile": "Profile details",
+    "user.info.stats": "Follower and like counts",
+    "video.list": "Public videos",
+}
+RECONNECT_SOON_DAYS = 14
+
+OUTCOMES = {
+    "user_cancelled": "You cancelled. Nothing was connected.",
+    "cancelled_by_team": "This request was withdrawn. Nothing was connected.",
+    "provider_refused": "TikTok did not allow this account. Nothing was connected.",
+    "scope_not_granted": "A permission that Acme needs was switched off. Nothing was connected.",
+    "account_mismatch": "That is a different TikTok account. The connection was left as it was.",
+    "browser_mismatch": "You came back in another browser. Please start again here.",
+    "provider_unavailable": "TikTok had a problem. Please wait a few minutes and try again.",
+}
+WHO_ACTS = {
+    "end_user": "Please connect this TikTok account again.",
+    "nobody": "Please wait a few minutes and try again.",
+}
+REVOKED_AT_TIKTOK: dict[bool | str, str] = {
+    True: "Disconnected. Acme no longer has access at TikTok either.",
+    "pending": "Disconnected here. TikTok will be told as soon as it can be reached.",
+    "not_needed": "Disconnected. Nothing was left to remove at TikTok.",
+    False: "Disconnected here. To remove Acme at TikTok too, open TikTok: Profile, menu, "
+    "Security and login, Manage app permissions.",
+}
+
+
+def outcome_text(outcome: Json) -> tuple[str, str]:
+    """Say how linking ended, as (kind, sentence)."""
+    match outcome["status"]:
+        case "completed":
+            return "good", "TikTok connected."
+        case "expired":
+            return "bad", "This link has expired. Please start again."
+        case "cancelled" | "failed":
+            unknown = "That did not work. Nothing was connected."
+            return "bad", OUTCOMES.get(str(outcome.get("reason")), unknown)
+        case _:
+            return "bad", "Connecting is not finished yet."
+
+
+def status_chip(account: Json) -> tuple[str, str, str]:
+    """Say how a connection is doing, as (kind, icon, words): never by colour alone."""
+    days_left = account["days_until_relink"]
+    if account["status"] == "revoked":
+        return "bad", "\u2715", "Access removed in TikTok"
+    if account["status"] != "active":
+        return "bad", "!", "Needs reconnecting"
+    if account["refresh"]["failing_since"]:
+        return "warn", "\u21bb", "Trouble reaching TikTok"
+    if days_left is not None and days_left <= RECONNECT_SOON_DAYS:
+        return "warn", "!", "Reconnect soon"
+    return "good", "\u2713", "Active"
+
+
+def reconnect_words(days_left: int) -> str:
+    if days_left <= 0:
+        return "today"
+    return "tomorrow" if days_left == 1 else f"in {days_left} days"
+
+
+def as_card(account: Json) -> Json:
+    """Pick what the page shows of an account."""
+    name = (account.get("profile") or {}).get("display_name") or "TikTok account"
+    kind, icon, words = status_chip(account)
+    relink_by = account["relink_by"]
+    return {
+        "id": account["id"],
+        "name": name,
+        "initials": "".join(word[0] for word in name.split()[:2]).upper(),
+        "chip": {"kind": kind, "icon": icon, "words": words},
+        "works": account["status"] == "active",
+        "granted": [PERMISSIONS.get(scope, scope) for scope in account["scopes"]["granted"]],
+        "missing": [PERMISSIONS.get(scope, scope) for scope in account["scopes"]["missing"]],
+        "relink_by": relink_by and f"{datetime.fromisoformat(relink_by):%-d %B %Y}",
+        "reconnect": reconnect_words(account["days_until_relink"]) if relink_by else None,
+    }

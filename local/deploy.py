@@ -1,0 +1,426 @@
+"""Deploys template.yaml into MiniStack, and reads back what CloudFormation made of it.
+
+SAM's own translator makes the plain template, as on AWS. Before it goes to MiniStack, exactly these
+things are changed, because they would run twice or because MiniStack 1.5.33 cannot do them:
+
+1.  The code of each function is a stub and its layers are left out: the code runs from the working
+    tree in processes of its own (`functions`), with the variables that the stack resolved.
+2.  Event source mappings and schedules are created switched off: `queues` and `schedules` read
+    them from the stack and do their work.
+3.  The routes are read from the translated API definition (`gateway`), since MiniStack does not
+    create routes from a `Body`. The API and its stage exist for what refers to them.
+4.  A queue and a rule that copies every event of the bus into it are added, for `GET /events`.
+5.  With AUTH=true, conditions on `kms:EncryptionContext` are taken out of the functions' policies,
+    since MiniStack denies everything under them, and each role may also be assumed by the account.
+6.  Patterns of parameters are left out: they ask for https, and the local world is on loopback.
+"""
+
+import copy
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from local.aws import ACCOUNT_ID, REGION, LocalAws
+from local.functions import FunctionSettings
+
+STACK_NAME = "tiktok-link"
+_BUCKET, _TEMPLATE_KEY = "local-deploy", "template.json"
+_CAPTURE_QUEUE = "LocalEventsQueue"
+_CAPTURE_RULE = "LocalEventsRule"
+_STUB = "def lambda_handler(event, context):\n    raise RuntimeError('runs in its own process')\n"
+_STACK_SECONDS = 60
+
+Template = dict[str, Any]
+
+
+class DeploymentFailed(Exception):
+    """The template could not be read or deployed; the text says what and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route of the HTTP API."""
+
+    method: str  # `GET`, or `ANY`
+    path: str  # `/v1/accounts/{id}`
+    function: str  # logical id
+    needs_iam: bool
+
+    @property
+    def key(self) -> str:
+        return f"{self.method} {self.path}" if self.path != "$default" else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSource:
+    """An SQS queue that feeds a function."""
+
+    function: str  # logical id
+    queue_arn: str
+    queue_url: str
+    batch_size: int
+    batching_window_seconds: int
+    maximum_concurrency: int | None
+    reports_batch_item_failures: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule that calls a function."""
+
+    name: str
+    function: str  # logical id
+    expression: str
+    event: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """All that the rest of the world needs to know of the stack."""
+
+    functions: Mapping[str, FunctionSettings]  # by logical id
+    routes: Sequence[Route]
+    stage_variables: Mapping[str, str]
+    api_id: str
+    queue_sources: Sequence[QueueSource]
+    schedules: Sequence[Schedule]
+    capture_queue_url: str
+    physical_ids: Mapping[str, str]
+    parameters: frozenset[str]
+
+
+# ---- the template ------------------------------------------------------------------------------
+
+
+class _CloudFormationLoader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms, and dates left as text (`Version: 2012-10-17`)."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [(tag, pattern) for tag, pattern in known if not tag.endswith(":timestamp")]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _short_form(loader: _CloudFormationLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        value = loader.construct_mapping(node, deep=True)
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_CloudFormationLoader.add_multi_constructor("!", _short_form)
+
+
+def read_template(file: Path) -> Template:
+    """The SAM template as plain dictionaries."""
+    loader = _CloudFormationLoader(file.read_text(encoding="utf-8"))
+    try:
+        template: Template = loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise DeploymentFailed(f"{file} is not valid YAML: {error}") from error
+    finally:
+        loader.dispose()
+    return template
+
+
+def function_name(logical_id: str) -> str:
+    """`RefreshFunction` → `refresh`."""
+    stem = logical_id.removesuffix("Function")
+    return stem[:1].lower() + stem[1:]
+
+
+def code_directories(template: Template, base: Path) -> dict[str, tuple[Path, ...]]:
+    """Where the code of each function lies: its own folder first, then its layers."""
+    resources = template["Resources"]
+    shared = template.get("Globals", {}).get("Function", {})
+    layers = {
+        logical_id: base / resource["Properties"]["ContentUri"]
+        for logical_id, resource in resources.items()
+        if resource["Type"] == "AWS::Serverless::LayerVersion"
+    }
+    directories = {}
+    for logical_id, resource in _of_type(template, "AWS::Serverless::Function"):
+        properties = shared | resource["Properties"]
+        used = [*shared.get("Layers", []), *resource["Properties"].get("Layers", [])]
+        directories[logical_id] = (
+            base / properties["CodeUri"],
+            *(layers[layer["Ref"]] for layer in used if layer.get("Ref") in layers),
+        )
+    return directories
+
+
+def translated(template: Template, parameters: Mapping[str, str]) -> Template:
+    """The plain CloudFormation template, by SAM's own translator."""
+    # Imported here: it takes a second, in which MiniStack starts.
+    from samtranslator.model.exceptions import InvalidDocumentException
+    from samtranslator.translator.transform import transform
+
+    source = copy.deepcopy(template)
+    source.get("Globals", {}).get("Function", {}).pop("CodeUri", None)
+    for _, resource in _of_type(source, "AWS::Serverless::Function"):
+        # A local path is for `sam build` to replace; the translator takes only what is uploaded.
+        resource["Properties"].pop("CodeUri", None)
+        resource["Properties"]["InlineCode"] = _STUB
+    for _, resource in _of_type(source, "AWS::Serverless::LayerVersion"):
+        resource["Properties"]["ContentUri"] = "s3://local/layer"
+    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)  # the translator asks boto3 for one
+    try:
+        plain: Template = transform(source, dict(parameters), _NoManagedPolicies())
+    except InvalidDocumentException as error:
+        causes = "\n".join(f"  {cause.message}" for cause in error.causes)
+        raise DeploymentFailed(f"SAM refuses the template:\n{causes}") from error
+    return plain
+
+
+class _NoManagedPolicies:
+    """The translator's list of AWS's managed policies, which is needed for their names alone."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def with_local_changes(plain: Template, *, auth: bool) -> Template:
+    """The template that MiniStack gets; the list is at the top of this module."""
+    local = copy.deepcopy(plain)
+    resources = local["Resources"]
+    for _, function in _of_type(local, "AWS::Lambda::Function"):
+        function["Properties"]["Code"] = {"ZipFile": _STUB}
+        function["Properties"].pop("Layers", None)
+    for logical_id, _ in list(_of_type(local, "AWS::Lambda::LayerVersion")):
+        del resources[logical_id]
+    for _, mapping in _of_type(local, "AWS::Lambda::EventSourceMapping"):
+        mapping["Properties"]["Enabled"] = False
+    for _, schedule in _of_type(local, "AWS::Scheduler::Schedule"):
+        schedule["Properties"]["State"] = "DISABLED"
+    for parameter in local.get("Parameters", {}).values():
+        parameter.pop("AllowedPattern", None)
+    if auth:
+        for _, role in _of_type(local, "AWS::IAM::Role"):
+            _open_to_the_emulator(role["Properties"])
+    _add_event_capture(resources)
+    return local
+
+
+def _open_to_the_emulator(role: dict[str, Any]) -> None:
+    role["AssumeRolePolicyDocument"]["Statement"].append(
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT_ID}:root"},
+            "Action": "sts:AssumeRole",
+        }
+    )
+    for policy in role.get("Policies", []):
+        for statement in policy["PolicyDocument"]["Statement"]:
+            conditions = statement.get("Condition", {})
+            for operator in list(conditions):
+                kept = {
+                    key: value
+                    for key, value in conditions[operator].items()
+                    if not key.lower().startswith("kms:encryptioncontext")
+                }
+                conditions[operator] = kept
+                if not kept:
+                    del conditions[operator]
+            if not conditions:
+                statement.pop("Condition", None)
+
+
+def _add_event_capture(resources: dict[str, Any]) -> None:
+    resources[_CAPTURE_QUEUE] = {
+        "Type": "AWS::SQS::Queue",
+        "Properties": {"MessageRetentionPeriod": 1209600},
+    }
+    buses = [name for name, item in resources.items() if item["Type"] == "AWS::Events::EventBus"]
+    for number, bus in enumerate(buses):
+        resources[f"{_CAPTURE_RULE}{number or ''}"] = {
+            "Type": "AWS::Events::Rule",
+            "Properties": {
+                "EventBusName": {"Ref": bus},
+                "EventPattern": {"account": [{"Ref": "AWS::AccountId"}]},
+                "Targets": [{"Id": "capture", "Arn": {"Fn::GetAtt": [_CAPTURE_QUEUE, "Arn"]}}],
+            },
+        }
+
+
+def routes_of(plain: Template) -> list[Route]:
+    """The routes in the API definitions of the translated template."""
+    routes = []
+    for _, api in _of_type(plain, "AWS::ApiGatewayV2::Api"):
+        for path, methods in api["Properties"]["Body"]["paths"].items():
+            for method, operation in methods.items():
+                integration = operation.get("x-amazon-apigateway-integration")
+                if integration is None:
+                    continue  # `parameters` and the like stand beside the methods
+                if integration.get("payloadFormatVersion") != "2.0":
+                    raise DeploymentFailed(f"{method} {path}: the gateway speaks payload 2.0 only")
+                routes.append(
+                    Route(
+                        method="ANY" if "any" in method else method.upper(),
+                        path=path.removeprefix("/") if path == "/$default" else path,
+                        function=_function_behind(integration["uri"]),
+                        needs_iam=any("AWS_IAM" in item for item in operation.get("security", [])),
+                    )
+                )
+    return routes
+
+
+def _function_behind(uri: Any) -> str:
+    found = re.search(r"functions/\$\{(\w+)\.Arn\}", uri["Fn::Sub"])
+    if found is None:
+        raise DeploymentFailed(f"no function in the integration {uri}")
+    return found[1]
+
+
+def _of_type(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for logical_id, resource in template["Resources"].items():
+        if resource["Type"] == kind:
+            yield logical_id, resource
+
+
+# ---- the stack ---------------------------------------------------------------------------------
+
+
+def deploy(
+    template: Template,
+    plain: Template,
+    *,
+    base: Path,
+    parameters: Mapping[str, str],
+    aws: LocalAws,
+    auth: bool,
+) -> Deployment:
+    """Create the stack and read back everything that CloudFormation resolved.
+
+    Raises:
+        DeploymentFailed: MiniStack refused the template or a resource of it.
+    """
+    known = frozenset(template.get("Parameters", {}))
+    used = {key: value for key, value in parameters.items() if key in known}
+    _create_stack(aws, with_local_changes(plain, auth=auth), used)
+    described = aws.client("cloudformation").describe_stack_resources(StackName=STACK_NAME)
+    physical_ids = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in described["StackResources"]
+    }
+    functions = _functions(aws, physical_ids, code_directories(template, base))
+    by_arn = {settings.arn: settings.logical_id for settings in functions.values()}
+    api_id = next((physical_ids[name] for name, _ in _of_type(plain, "AWS::ApiGatewayV2::Api")), "")
+    return Deployment(
+        functions=functions,
+        routes=routes_of(plain),
+        stage_variables=_stage_variables(aws, api_id) if api_id else {},
+        api_id=api_id,
+        queue_sources=_queue_sources(aws, by_arn),
+        schedules=[
+            _schedule(aws, physical_ids[name], by_arn)
+            for name, _ in _of_type(plain, "AWS::Scheduler::Schedule")
+        ],
+        capture_queue_url=physical_ids[_CAPTURE_QUEUE],
+        physical_ids=physical_ids,
+        parameters=known,
+    )
+
+
+def _create_stack(aws: LocalAws, template: Template, parameters: Mapping[str, str]) -> None:
+    from botocore.exceptions import ClientError, WaiterError
+
+    cloudformation, s3 = aws.client("cloudformation"), aws.client("s3")
+    try:
+        # A template of more than 51,200 bytes is taken from S3 only, as on AWS.
+        s3.create_bucket(Bucket=_BUCKET)
+        s3.put_object(Bucket=_BUCKET, Key=_TEMPLATE_KEY, Body=json.dumps(template).encode())
+        cloudformation.create_stack(
+            StackName=STACK_NAME,
+            TemplateURL=f"{aws.endpoint}/{_BUCKET}/{_TEMPLATE_KEY}",
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+            ],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=STACK_NAME,
+            WaiterConfig={"Delay": 0.05, "MaxAttempts": _STACK_SECONDS * 20},
+        )
+    except ClientError as error:
+        raise DeploymentFailed(f"MiniStack refuses the template: {error}") from error
+    except WaiterError as error:
+        events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+        failures = [
+            f"  {event['LogicalResourceId']} ({event['ResourceType']}):"
+            f" {event.get('ResourceStatusReason', '')}"
+            for event in events
+            if event["ResourceStatus"].endswith("FAILED")
+        ]
+        raise DeploymentFailed("\n".join(["the stack was not created:", *failures])) from error
+
+
+def _functions(
+    aws: LocalAws, physical_ids: Mapping[str, str], directories: Mapping[str, tuple[Path, ...]]
+) -> dict[str, FunctionSettings]:
+    pages = aws.client("lambda").get_paginator("list_functions").paginate()
+    deployed = {item["FunctionName"]: item for page in pages for item in page["Functions"]}
+    functions = {}
+    for logical_id, code in directories.items():
+        item = deployed[physical_ids[logical_id]]
+        functions[logical_id] = FunctionSettings(
+            name=function_name(logical_id),
+            logical_id=logical_id,
+            physical_name=item["FunctionName"],
+            arn=item["FunctionArn"],
+            role_arn=item["Role"],
+            handler=item["Handler"],
+            code_directories=code,
+            env=item.get("Environment", {}).get("Variables", {}),
+            timeout_seconds=item["Timeout"],
+            memory_megabytes=item["MemorySize"],
+        )
+    return functions
+
+
+def _stage_variables(aws: LocalAws, api_id: str) -> dict[str, str]:
+    stage = aws.client("apigatewayv2").get_stage(ApiId=api_id, StageName="$default")
+    return dict(stage.get("StageVariables", {}))
+
+
+def _queue_sources(aws: LocalAws, by_arn: Mapping[str, str]) -> list[QueueSource]:
+    sources = []
+    for item in aws.client("lambda").list_event_source_mappings()["EventSourceMappings"]:
+        arn = item["EventSourceArn"]
+        if ":sqs:" not in arn:
+            continue
+        queue = aws.client("sqs").get_queue_url(QueueName=arn.rsplit(":", 1)[1])
+        sources.append(
+            QueueSource(
+                function=by_arn[item["FunctionArn"]],
+                queue_arn=arn,
+                queue_url=queue["QueueUrl"],
+                batch_size=item.get("BatchSize", 10),
+                batching_window_seconds=item.get("MaximumBatchingWindowInSeconds", 0),
+                maximum_concurrency=item.get("ScalingConfig", {}).get("MaximumConcurrency"),
+                reports_batch_item_failures="ReportBatchItemFailures"
+                in item.get("FunctionResponseTypes", []),
+            )
+        )
+    return sources
+
+
+def _schedule(aws: LocalAws, name: str, by_arn: Mapping[str, str]) -> Schedule:
+    item = aws.client("scheduler").get_schedule(Name=name)
+    return Schedule(
+        name=name,
+        function=by_arn[item["Target"]["Arn"]],
+        expression=item["ScheduleExpression"],
+        event=json.loads(item["Target"].get("Input") or "{}"),
+    )

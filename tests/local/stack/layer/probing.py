@@ -1,0 +1,3 @@
+"""Stands for the package in the layer."""
+
+GREETING = "from the layer"
