@@ -1,4 +1,26 @@
-"""The controls over HTTP, under /_control: for people, scripts and tests in other processes."""
+"""The controls over HTTP, under /_control: for people, scripts and tests in other processes.
+
+GET  /settings                    every switch (settings.py)
+POST /settings                    change some; answers all
+POST /faults                      {endpoint, kind, times?, retry_after?, seconds?, commit?,
+                                  grant_type?} (faults.py); GET lists, DELETE calls off
+GET  /state                       {grants, tokens, calls}: tokens by hash, no secret
+POST /calls/reset                 count from 0
+POST /reset                       as new
+POST /consent                     {authorize_url, user? | open_id?, approve_scopes?,
+                                  deny_scopes?, action?} answers {redirect}; action is approve,
+                                  cancel, refuse, misconfigured, or error with error, error_type
+                                  and error_description
+GET  /users                       who there is, with their open_id for each app
+POST /users                       {user, display_name?} adds one
+POST /users/{open_id}/remove      {reason: 0-5}: ends the grant, sends the webhook
+POST /users/{open_id}/scopes      {scopes}: leaves a living grant only these
+GET  /apps                        the registered apps
+POST /apps/{name or client_key}   change what a portal lets change, the secret too
+GET  /webhooks                    what was sent, with the answers
+POST /webhooks                    {event, app?, content?, open_id?, create_time?} sends any event
+POST /webhooks/deliver            {everything?}: attempts what is due on the shared clock
+"""
 
 import json
 from collections.abc import Collection

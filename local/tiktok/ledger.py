@@ -15,7 +15,7 @@ from local.tiktok.people import Person
 from local.tiktok.portal import App, Platform
 from local.tiktok.settings import Settings
 
-# N5 and O20 agree on two hours for the app's own token [client].
+# Two hours for the app's own token [client].
 CLIENT_TOKEN_SECONDS = 7_200
 
 

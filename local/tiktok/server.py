@@ -15,7 +15,7 @@ from local.tiktok.control import control
 from local.tiktok.faults import Fault
 from local.tiktok.open_api import open_api
 from local.tiktok.portal import App
-from local.tiktok.serving import LoopbackServer
+from local.tiktok.serving import WsgiServer
 from local.tiktok.simulation import ControlRefused, TikTok
 
 
@@ -29,9 +29,13 @@ def web_application(tiktok: TikTok) -> Flask:
     @application.errorhandler(HTTPException)
     def no_such_thing(error: HTTPException) -> Response | HTTPException:
         """JSON where programs ask, and the usual page elsewhere."""
-        if not request.path.startswith(("/_control", "/v2/oauth", "/v2/user", "/v2/video")):
+        told: dict[str, object] = {"error": error.name, "path": request.path}
+        if request.path.startswith("/_control"):
+            paths = {str(rule) for rule in application.url_map.iter_rules()}
+            told["known"] = sorted(path for path in paths if path.startswith("/_control"))
+        elif not request.path.startswith(("/v2/oauth", "/v2/user", "/v2/video")):
             return error
-        answer = jsonify({"error": error.name, "path": request.path})
+        answer = jsonify(told)
         answer.status_code = error.code or 500
         return answer
 
@@ -60,7 +64,7 @@ class TikTokServer:
     ) -> None:
         registered = [app if isinstance(app, App) else App.from_mapping(app) for app in apps]
         self.tiktok = TikTok(registered, now=now, sleep=sleep)
-        self._server = LoopbackServer(port, web_application(self.tiktok))
+        self._server = WsgiServer(port, web_application(self.tiktok))
 
     @property
     def base_url(self) -> str:

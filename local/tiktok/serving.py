@@ -42,7 +42,7 @@ def hang_up(environ: "WSGIEnvironment", how: HangUp) -> None:
     environ[_CONNECTION].hang_up = how
 
 
-class LoopbackServer(socketserver.ThreadingMixIn, WSGIServer):
+class WsgiServer(socketserver.ThreadingMixIn, WSGIServer):
     """A thread for each connection, on 127.0.0.1 and nowhere else.
 
     The socket is bound and listens once the object exists.
@@ -58,8 +58,8 @@ class LoopbackServer(socketserver.ThreadingMixIn, WSGIServer):
         self._open: set[socket.socket] = set()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self.wsgi = application
         super().__init__(("127.0.0.1", port), _Handler)
-        self.set_app(application)
 
     @property
     def port(self) -> int:
@@ -115,8 +115,9 @@ class LoopbackServer(socketserver.ThreadingMixIn, WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
+    server: WsgiServer
     hang_up: HangUp | None = None
+    protocol_version = "HTTP/1.1"
     # An answer leaves in one piece: its body would wait for the acknowledgement of its head.
     wbufsize = -1
     disable_nagle_algorithm = True
@@ -141,10 +142,7 @@ class _Handler(WSGIRequestHandler):
             # An object, because the application works on a copy of this dictionary.
             _CONNECTION: self,
         }
-        assert isinstance(self.server, LoopbackServer)  # noqa: S101 - narrows the type
-        application = self.server.get_app()
-        assert application is not None  # noqa: S101 - set by the constructor
-        answer = Response.from_app(application, environ, buffered=True)
+        answer = Response.from_app(self.server.wsgi, environ, buffered=True)
         if self.hang_up:
             self.close_connection = True
             if self.hang_up is HangUp.RESET:
@@ -163,7 +161,11 @@ class _Handler(WSGIRequestHandler):
         if int(length) > _LARGEST_BODY:
             self._refuse(413)
             return None
-        return self.rfile.read(int(length))
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):  # the client died while sending: this is no request
+            self.close_connection = True
+            return None
+        return body
 
     def _refuse(self, status: int) -> None:
         self.close_connection = True

@@ -36,10 +36,8 @@ class _OneOf:
     values: tuple[object, ...]
 
     def problem(self, value: object) -> str | None:
-        if any(
-            value is known or (value == known and type(value) is type(known))
-            for known in self.values
-        ):
+        # By type too: 1 is no switch, and "200" is no status.
+        if any(value == known and type(value) is type(known) for known in self.values):
             return None
         return f"must be one of {', '.join(map(str, self.values))}"
 

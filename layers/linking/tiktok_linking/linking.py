@@ -180,7 +180,7 @@ class Linking:
         session = refusal.session
         if refusal.same_browser:
             # A double delivery gives the first result, whatever it was.
-            done = session.status is SessionStatus.COMPLETED
+            done = session.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED)
             return Arrival(session, Landing.RETURN if done else Landing.PAGE)
         if refusal.was_used:
             return Arrival(session, Landing.NEUTRAL)

@@ -190,6 +190,8 @@ def read_revoke_answer(status: int, headers: Mapping[str, str], body: bytes) -> 
     if status < 300 and not body.strip():
         return
     data = _object(body)
+    if data is not None and data.get("error") in ("invalid_grant", "access_token_invalid"):
+        raise Refused("invalid_grant", log_id=_log_id(headers, data))
     if data is None or data.get("error") or status >= 300:
         _raise_for(status, headers, data)
 

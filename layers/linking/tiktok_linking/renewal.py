@@ -340,9 +340,12 @@ class Renewal:
         """Back off with full jitter, or as long as TikTok asked."""
         ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2 ** min(grant.failures, 10))
         wait = max(timedelta(seconds=retry_after or 0), ceiling * self.chance())
+        if keeps_intent:
+            wait = max(wait, RECOVERY_WAIT)
         self._release(grant, owner, error, log_id, self.now() + wait, keeps_intent)
         logger.warning("renewal postponed", extra={"grant": grant.id, "why": error})
-        outcome = Outcome.UNKNOWN if keeps_intent else Outcome.PROVIDER_UNAVAILABLE
+        silent = error in ("no_answer", "foreign_open_id")
+        outcome = Outcome.UNKNOWN if silent else Outcome.PROVIDER_UNAVAILABLE
         return RenewalReport(outcome, retry_after=max(1, _seconds(wait)))
 
     def _release(

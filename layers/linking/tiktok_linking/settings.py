@@ -30,7 +30,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "tokens": (
         "ACCOUNTS_TABLE",
         "SEALING_KEY_ARN",
-        "KEY_EPOCH_DAYS",
         "REFRESH_FUNCTION",
         "WARM_FOR_HOURS",
         "HEALTH_CHECK_DAYS",
@@ -39,7 +38,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "ACCOUNTS_TABLE",
         "APP_REGISTRATIONS",
         "SEALING_KEY_ARN",
-        "KEY_EPOCH_DAYS",
         "APP_SECRET_ARN",
         "REFRESH_FUNCTION",
         "TIKTOK_API_BASE_URL",

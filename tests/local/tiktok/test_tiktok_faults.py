@@ -1,8 +1,6 @@
 """Failures on request, and what has happened at TikTok when they show."""
 
-from http.client import HTTPConnection
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -179,16 +177,3 @@ def test_faults_can_be_looked_at_and_called_off(client: Client) -> None:
     assert waiting == [{"endpoint": "token", "kind": "html", "times": 3, "grant_type": None}]
     assert client.control("DELETE", "/faults").json() == {"waiting": []}
     assert client.refresh("any").status_code == 200
-
-
-def test_connections_are_kept_open(client: Client) -> None:
-    connection = HTTPConnection(urlsplit(client.tiktok.base_url).netloc, timeout=5)
-    used = set()
-    for _ in range(3):
-        connection.request("GET", "/v2/user/info/?fields=open_id")
-        used.add(connection.sock)
-        connection.getresponse().read()
-
-    connection.close()
-    assert len(used) == 1
-    assert None not in used

@@ -102,8 +102,12 @@ class Pages:
             )
         if session.expires_at <= self.now and status is not SessionStatus.STARTED:
             return self.expired(session)
-        if attempt is None or attempt.used_at is None:
+        if attempt is None:
             return self._connect(session)
+        if attempt.used_at is None:
+            # Back from TikTok too late, or before having been there: the button starts again.
+            late = attempt.expires_at <= self.now
+            return self.expired(session) if late else self._connect(session)
         if attempt.result_cookie_hash is not None:
             return self._different_browser(session)
         if status is SessionStatus.CANCELLED:
@@ -239,6 +243,7 @@ class Pages:
             410,
             "This link has expired",
             f"{how_long}Go back to {self._app()} and start again.",
+            retry=session,
             back=session,
         )
 
@@ -304,7 +309,10 @@ class Pages:
         again = ""
         if retry is not None and retry.can_start(self.now):
             again = _go(authorize_path(retry), retry_text)
-        error = back.reason.value if back is not None and back.reason is not None else None
+        error = None
+        if back is not None and back.reason is not None:
+            cancelled = back.reason is SessionReason.USER_CANCELLED
+            error = "cancelled" if cancelled else back.reason.value
         body = (
             _mark("warn", "!")
             + f"<h1>{title}</h1><p>{cause}</p>"
