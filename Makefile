@@ -99,8 +99,10 @@ build: .aws-sam/built-$(ARCHITECTURE) ## Build functions and layer, with bytecod
 	@touch $@
 
 .PHONY: sam-local
-sam-local: build ## Serve the API with `sam local start-api` (needs Docker and Lambda's Python image)
-	@exec $(BIN)/python -m local.sam_local
+sam-local: .venv/.ready ## Serve the API by `sam local start-api`, in Docker (STACK=<name>: with a stack's resources)
+	@$(BIN)/python -m local.sam_local check
+	@$(MAKE) --no-print-directory build
+	@exec $(BIN)/python -m local.sam_local start
 
 .PHONY: bench
 bench: build ## Measure what importing each built function costs

@@ -1,17 +1,19 @@
-"""What `sam build` leaves undone: bytecode, and a template that fits the layer it was built with.
+"""What `sam build` leaves undone: bytecode, a layer without ballast, a template that fits it.
 
     python -m local.building finish .aws-sam/build --architecture x86_64
     python -m local.building check .aws-sam/build
 
 `sam build` ships no .pyc, so that each cold start would compile all that it imports: half of its
 CPU time (measured). And nothing holds the parameter Architecture against the layer: a stack of
-arm64 functions with an x86_64 layer deploys and then fails at its first import.
+arm64 functions with an x86_64 layer deploys and then fails at its first import. Botocore brings the
+descriptions of some 400 services along: more than half of the layer.
 """
 
 import argparse
 import compileall
 import importlib.util
 import re
+import shutil
 import struct
 import sys
 from collections.abc import Iterator
@@ -25,12 +27,15 @@ RUNTIME = (3, 13)
 _UNCHECKED_HASH = 0b01  # PEP 552: valid whatever became of the source's time
 _LAYER_ROOT = "/opt"
 _FUNCTION_ROOT = "/var/task"
+# The AWS services that the functions talk to; STS is there for tools that ask who they are.
+SERVICES = frozenset({"dynamodb", "events", "kms", "lambda", "secretsmanager", "sqs", "sts"})
 _ELF_MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
 
 
 def finish(build: Path, architecture: str) -> None:
-    """Compile everything that was built, and let the built template allow one architecture."""
+    """Drop, compile, and let the built template allow one architecture."""
     for folder in _built_folders(build):
+        _drop_other_services(folder)
         root = _LAYER_ROOT if (folder / "python").is_dir() else _FUNCTION_ROOT
         compiled = compileall.compile_dir(
             folder,
@@ -69,6 +74,14 @@ def problems_of(build: Path) -> list[str]:
         if [machine] != allowed:
             problems.append(f"{file} is for {machine}, the template allows {allowed}")
     return problems
+
+
+def _drop_other_services(folder: Path) -> None:
+    # boto3/data describes resources, which the functions do without.
+    for data in (folder / "python/botocore/data", folder / "python/boto3/data"):
+        for service in data.glob("*/"):
+            if service.name not in SERVICES:
+                shutil.rmtree(service)
 
 
 def _built_folders(build: Path) -> Iterator[Path]:

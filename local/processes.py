@@ -39,8 +39,10 @@ class Child:
         directory: Path,
         log_file: Path,
         pass_fds: Sequence[int] = (),
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
+        self._stop_signal = stop_signal
         self.log_file = log_file
         parent = os.getpid()
 
@@ -75,7 +77,7 @@ class Child:
         return ""
 
     def ask_to_stop(self) -> None:
-        self._signal(signal.SIGTERM)
+        self._signal(self._stop_signal)
 
     def stop(self, *, deadline: float) -> None:
         """Wait until `deadline` (monotonic) for the program to end, then kill its whole group."""

@@ -253,6 +253,8 @@ class World:
                 "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
                 "TMPDIR": str(settings.directory / "aws"),
             },
+            # It keeps nothing, and by SIGTERM it waits for its open connections to end.
+            stop_signal=signal.SIGKILL,
         )
 
     def _start_tiktok(self, template: Template) -> None:
@@ -302,7 +304,14 @@ class World:
             },
         )
 
-    def _start_child(self, name: str, command: list[str], env: Mapping[str, str]) -> None:
+    def _start_child(
+        self,
+        name: str,
+        command: list[str],
+        env: Mapping[str, str],
+        *,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
         base = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "TZ": "UTC"}
         file = f"{name.lower().replace(' ', '-')}.log"
         self._children.append(
@@ -312,6 +321,7 @@ class World:
                 env={**base, "HOME": str(self.settings.directory / "tmp"), **env},
                 directory=ROOT,
                 log_file=self.settings.directory / "logs" / file,
+                stop_signal=stop_signal,
             )
         )
 

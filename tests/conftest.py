@@ -9,8 +9,6 @@ import pytest
 
 from local.testing import WorldHandle, running_world
 
-WorldFactory = Callable[..., AbstractContextManager[WorldHandle]]
-
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[WorldHandle]:
@@ -20,6 +18,6 @@ def world() -> Iterator[WorldHandle]:
 
 
 @pytest.fixture(scope="session")
-def world_factory() -> WorldFactory:
+def world_factory() -> Callable[..., AbstractContextManager[WorldHandle]]:
     """Start a world of one's own, with variables of one's own; it takes some seconds."""
     return running_world

@@ -7,6 +7,7 @@ client keys are no secrets and come from the parameter ``AppRegistrations``.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -38,13 +39,15 @@ class SecretsManagerCredentials:
         self._now = now
         self._secrets: dict[str, list[Secret]] = {}
         self._read_at: datetime | None = None
+        self._lock = threading.Lock()
 
     def candidates(self, registration: str) -> Sequence[ClientCredentials]:
         """See ports.Credentials. Empty where the secret has not been filled in."""
-        now = self._now()
-        if self._read_at is None or not now - _KEPT_FOR < self._read_at <= now:
-            self._secrets = self._read()
-            self._read_at = now
+        with self._lock:  # one read serves all threads of a batch
+            now = self._now()
+            if self._read_at is None or not now - _KEPT_FOR < self._read_at <= now:
+                self._secrets = self._read()
+                self._read_at = now
         key = self._client_keys.get(registration)
         if key is None:
             return ()
