@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from botocore.exceptions import ClientError
 
 from local.clock import SharedClock
+from local.faults import KINDS
 from local.functions import FunctionPool, InvocationResult, TooManyInvocations
 from local.logs import LogCollector
 from local.queues import QueuePoller
@@ -136,6 +137,12 @@ class Control:
                 for pool in self._pools.values():
                     pool.forget_calls()
                 return _json(200, {})
+            case "/faults" if request.method == "GET":
+                traces = {pool.settings.name: pool.trace() for pool in self._pools.values()}
+                return _json(200, {"traces": traces})
+            case "/faults":
+                _only("POST", request)
+                return _json(200, self._arm(_event_in(request)))
             case "/logs":
                 _only("GET", request)
                 text = self._logs.text().encode("utf-8", "replace")
@@ -154,6 +161,19 @@ class Control:
             return {"status": 200, "payload": payload, "error": None}
         error = f"{payload.get('errorType')}: {payload.get('errorMessage')}"
         return {"status": 500, "payload": payload, "error": error}
+
+    def _arm(self, fault: Any) -> dict[str, Any]:
+        if not isinstance(fault, dict):
+            raise Refused(400, "a fault is a JSON object")
+        kinds = [one.get("kind") for one in (fault, *fault.get("faults", []))]
+        if not set(kinds) <= {None, *KINDS}:
+            raise Refused(400, f"a fault has a kind, one of {', '.join(KINDS)}")
+        by_name = {pool.settings.name: pool for pool in self._pools.values()}
+        pool = by_name.get(str(fault.get("function")))
+        if pool is None:
+            raise Refused(404, f"function is one of {', '.join(by_name)}")
+        pool.arm(fault)
+        return {"armed": fault}
 
     def _lambda_invoke(self, name: str, request: Request) -> Response:
         """https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""

@@ -141,6 +141,8 @@ class FunctionPool:
         self._started = 0
         self._calls: Counter[str] = Counter()
         self._stopping = False
+        self._fault: Mapping[str, Any] | None = None
+        self._trace: list[str] = []
         # As many threads as processes: the executor's queue is where invocations wait.
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=settings.name)
 
@@ -188,6 +190,15 @@ class FunctionPool:
         with self._lock:
             self._calls.clear()
 
+    def arm(self, fault: Mapping[str, Any]) -> None:
+        """Put a fault into the next invocation (`local.faults`)."""
+        with self._lock:
+            self._fault = fault
+
+    def trace(self) -> list[str]:
+        """The calls of the invocation that ended last, in order."""
+        return list(self._trace)
+
     def note_malformed_answer(self, request_id: str, what: str) -> None:
         """Say in the function's log why the gateway could not send its answer."""
         record = {"level": "ERROR", "requestId": request_id}
@@ -222,6 +233,10 @@ class FunctionPool:
 
     def _run(self, event: Any) -> InvocationResult:
         request_id = str(uuid.uuid4())
+        with self._lock:
+            fault, self._fault = self._fault, None
+        if fault is not None and fault.get("cold"):
+            self._forget_idle()
         try:
             worker = self._take()
         except ChannelClosed:
@@ -240,8 +255,10 @@ class FunctionPool:
                     "trace_id": _trace_id(),
                     "deadline": deadline,
                     "event": event,
+                    "fault": fault,
                 }
             )
+            self._trace = []
             result = self._until(worker, ("result",), deadline)
         except TimeoutError:
             return self._lost(worker, _timeout_document(self.settings, request_id), request_id)
@@ -284,6 +301,7 @@ class FunctionPool:
             if message["type"] == "call":
                 with self._lock:
                     self._calls[message["name"]] += 1
+                    self._trace.append(message["name"])
             elif message["type"] in kinds:
                 return message
 
@@ -344,6 +362,13 @@ class FunctionPool:
         finally:
             os.close(log_fd)
         return _Worker(slot, pid, Channel(ours))
+
+    def _forget_idle(self) -> None:
+        """End the processes that have nothing to do, so that the next invocation is a cold one."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            self._discard(worker)
 
     def _give_back(self, worker: _Worker) -> None:
         with self._lock:

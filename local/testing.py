@@ -118,6 +118,15 @@ class WorldHandle:
     def forget_calls(self) -> None:
         self._control("POST", "/calls/reset")
 
+    def arm_fault(self, function: str, **fault: Any) -> None:
+        """Put a fault into the next invocation of a function (`local.faults`)."""
+        self._control("POST", "/faults", {"function": function, **fault})
+
+    def trace(self, function: str) -> list[str]:
+        """The calls that a function's last invocation made, in order."""
+        calls: list[str] = self._control("GET", "/faults")["traces"][function]
+        return calls
+
     def log_text(self) -> str:
         """Everything that the functions printed."""
         return self._send("GET", f"{self.endpoints['control']}/logs").text

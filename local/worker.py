@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from local import faults
 from local.channel import Channel, ChannelClosed
 from local.clock import SharedClock
 from local.wire import Wire
@@ -93,6 +94,7 @@ def run(assignment: Assignment, channel: Channel) -> None:
         except ChannelClosed:
             return
         wire.start_invocation()
+        wire.around = faults.around(invocation.get("fault"))
         channel.send(_invoke(handler, invocation, assignment))
 
 
@@ -124,11 +126,28 @@ def _invoke(handler: Any, invocation: dict[str, Any], assignment: Assignment) ->
     os.environ["_X_AMZN_TRACE_ID"] = invocation["trace_id"]
     try:
         answer = handler(invocation["event"], context)
-        result = {"type": "result", "payload": json.dumps(answer), "error": None}
     except Exception as error:  # Lambda answers any exception of a handler so
+        return _failed(error_document(error, request_id))
+    try:
+        payload = json.dumps(answer)
+    except (TypeError, ValueError) as error:
         document = error_document(error, request_id)
-        _log_error(document)
-        result = {"type": "result", "payload": json.dumps(document), "error": "Unhandled"}
+        what = {
+            "errorType": "Runtime.MarshalError",
+            "errorMessage": f"Unable to marshal response: {error}",
+        }
+        return _failed(document | what)
+    _flush()
+    return {"type": "result", "payload": payload, "error": None}
+
+
+def _failed(document: dict[str, Any]) -> dict[str, Any]:
+    _log_error(document)
+    _flush()
+    return {"type": "result", "payload": json.dumps(document), "error": "Unhandled"}
+
+
+def _flush() -> None:
+    """What the run printed must be in the log before its result is known."""
     sys.stdout.flush()
     sys.stderr.flush()
-    return result

@@ -18,7 +18,7 @@ from tiktok_linking.errors import (
 )
 from tiktok_linking.observability import logger
 from tiktok_linking.sessions import ATTEMPT_LIFETIME, LinkSession, is_session_id
-from tiktok_linking.web.api import HEADERS, log_defect
+from tiktok_linking.web.api import HEADERS, guarded, log_defect
 from tiktok_linking.web.http import Request, Response, cookie
 from tiktok_linking.web.pages import Pages, redirect
 
@@ -31,11 +31,11 @@ def connect(request: Request, pages: Pages) -> Response:
     return pages.not_found() if session is None else pages.of_session(session, request.cookies)
 
 
-def status(request: Request, pages: Pages) -> Response:
+def status(request: Request) -> Response:
     """Tell a waiting page how the session ended; readable by the session's own app alone."""
     session = _session(request)
     if session is None:
-        return Response(404, json.dumps({"status": "not_found"}), HEADERS)
+        raise NotFound
     headers = HEADERS | {"Vary": "Origin"}
     if session.return_url is not None:
         own = urlsplit(session.return_url)
@@ -90,20 +90,19 @@ def _session(request: Request) -> LinkSession | None:
     return bootstrap.sessions().read(session_id)
 
 
-ROUTES = {
-    "GET /connect/{id}": connect,
-    "GET /connect/{id}/status": status,
-    "GET /authorize": authorize,
-}
+PAGES = {"GET /connect/{id}": connect, "GET /authorize": authorize}
+STATUS = "GET /connect/{id}/status"
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Look the route up; a page of ours for whatever goes wrong."""
+    """Look the route up; a page of ours, or a problem for programs, for whatever goes wrong."""
     log.set_correlation_id(context.aws_request_id)
+    if event.get("routeKey") == STATUS:
+        return guarded(lambda: status(Request.from_event(event)), context.aws_request_id).as_event()
     pages = Pages(bootstrap.settings().app_name, context.aws_request_id, bootstrap.now())
     try:
         request = Request.from_event(event)
-        route = ROUTES.get(request.route)
+        route = PAGES.get(request.route)
         return (pages.not_found() if route is None else route(request, pages)).as_event()
     except InvalidRequest:
         return pages.bad_return().as_event()

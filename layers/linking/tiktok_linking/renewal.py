@@ -224,6 +224,9 @@ class Renewal:
         self, grant: Grant, refresh_token: Secret, owner: str, deadline: datetime
     ) -> RenewalReport:
         """Send the request, at most once more per broken connection, and act on the answer."""
+        if not self._has_time(deadline):
+            # Frozen since the lease was taken: by now somebody else may hold it.
+            return self._not_now(grant, owner, "out_of_time", None, keeps_intent=False)
         spent = token_fingerprint(refresh_token)
         # An intent that was there before means: an earlier request may have rotated this token.
         unanswered = grant.intent == spent

@@ -105,24 +105,32 @@ def problem(error: LinkingError, request_id: str) -> Response:
 def serve(
     endpoints: Mapping[str, Endpoint], event: Mapping[str, Any], request_id: str
 ) -> dict[str, Any]:
-    """Answer one request of a signed route. Lets no exception escape.
+    """Answer one request of a signed route.
 
     Without the authorizer's word who is calling the answer is no, whatever the template says.
     """
-    try:
+
+    def routed() -> Response:
         request = Request.from_event(event)
         if request.caller is None:
-            body = json.dumps({"message": "Forbidden"})
-            return Response(403, body, HEADERS).as_event()
+            return Response(403, json.dumps({"message": "Forbidden"}), HEADERS)
         endpoint = endpoints.get(request.route)
         if endpoint is None:
             raise NotFound
-        return endpoint(request, Caller(principal_of(request.caller))).as_event()
+        return endpoint(request, Caller(principal_of(request.caller)))
+
+    return guarded(routed, request_id).as_event()
+
+
+def guarded(respond: Callable[[], Response], request_id: str) -> Response:
+    """Answer in JSON whatever happens: errors of ours as problems, and no exception escapes."""
+    try:
+        return respond()
     except LinkingError as error:
-        return problem(error, request_id).as_event()
+        return problem(error, request_id)
     except Exception as error:  # the last frame: sam local would show the trace to the caller
         log_defect(error)
-        return problem(LinkingError(), request_id).as_event()
+        return problem(LinkingError(), request_id)
 
 
 def log_defect(error: Exception) -> None:
@@ -178,7 +186,7 @@ def account_body(listed: Listed, now: datetime) -> dict[str, Any]:
         "relink_by": instant(grant.relink_by),
         "days_until_relink": days_until(grant.relink_by, now),
         "refresh": {
-            "mode": account.mode.value,
+            "mode": grant.mode.value,
             "last_success_at": instant(grant.last_success_at),
             "next_at": instant(grant.due_at),
             "failing_since": instant(failing),

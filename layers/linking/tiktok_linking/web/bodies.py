@@ -1,4 +1,7 @@
-"""What callers may send: every field checked, unknown ones refused, before anything is read."""
+"""What callers may send: every field checked, unknown ones refused, before anything is read.
+
+No field takes null: what is not meant is left out, so that a PATCH has one reading.
+"""
 
 from __future__ import annotations
 
@@ -57,19 +60,18 @@ def read_relink_request(body: Mapping[str, Any], end_user_id: str) -> SessionReq
 
 
 def _session_request(body: Mapping[str, Any], *, end_user_id: str) -> SessionRequest:
-    scopes = body.get("scopes")
-    if scopes is not None:
-        if not isinstance(scopes, dict):
-            raise InvalidRequest("scopes is not an object with required and optional")
-        _only(scopes, "required", "optional")
+    scopes = body.get("scopes", {})
+    if not isinstance(scopes, dict):
+        raise InvalidRequest("scopes is not an object with required and optional")
+    _only(scopes, "required", "optional")
     completion = _choice(body, "completion", ("browser",), "browser")
     return SessionRequest(
         end_user_id=end_user_id,
         end_user_label=_text(body, "end_user_label", 200),
-        tenant_id=_identifier(body, "tenant_id") if body.get("tenant_id") is not None else None,
+        tenant_id=_identifier(body, "tenant_id") if "tenant_id" in body else None,
         app_registration=_text(body, "app_registration", 32),
-        scopes_required=_scopes(scopes, "required") if scopes is not None else None,
-        scopes_optional=_scopes(scopes, "optional") if scopes is not None else None,
+        scopes_required=_scopes(scopes, "required") if "scopes" in body else None,
+        scopes_optional=_scopes(scopes, "optional") if "scopes" in body else None,
         return_url=_text(body, "return_url", 2048),
         completion=completion,
         expires_in=timedelta(seconds=_whole(body, "expires_in", 60, 86_400, 1800)),
@@ -94,7 +96,7 @@ def read_account_change(body: Mapping[str, Any]) -> AccountChange:
     """Read a PATCH. Raises InvalidRequest naming the field."""
     _only(body, "metadata", "refresh_mode")
     mode = None
-    if body.get("refresh_mode") is not None:
+    if "refresh_mode" in body:
         mode = RefreshMode(_choice(body, "refresh_mode", tuple(RefreshMode), "auto"))
     return AccountChange(_metadata(body), mode)
 
@@ -154,9 +156,9 @@ def _text(
     most: int,
     accepts: Callable[[str], object] = lambda value: not _CONTROL.search(value),
 ) -> str | None:
-    value = body.get(name)
-    if value is None:
+    if name not in body:
         return None
+    value = body[name]
     if not isinstance(value, str) or not 1 <= len(value) <= most or not accepts(value):
         raise InvalidRequest(f"{name} is not a text of 1 to {most} characters in the right form")
     return _encodable(value, name)
@@ -210,9 +212,9 @@ def _scopes(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _metadata(body: Mapping[str, Any]) -> dict[str, str] | None:
-    value = body.get("metadata")
-    if value is None:
+    if "metadata" not in body:
         return None
+    value = body["metadata"]
     if (
         not isinstance(value, dict)
         or len(value) > MOST_METADATA_KEYS

@@ -51,7 +51,7 @@ main{background:var(--card);border:1px solid var(--line);border-radius:1rem;padd
 width:100%;max-width:27rem}
 h1{font-size:1.375rem;line-height:1.25;margin:0 0 .75rem;text-wrap:balance}
 h2{font-size:.875rem;margin:1.25rem 0 .25rem;color:var(--soft);font-weight:600}
-p{margin:.5rem 0}ul{margin:.25rem 0 0;padding-inline-start:1.25rem}li{margin:.125rem 0}
+p{margin:.5rem 0}ul{margin:.25rem 0 1rem;padding-inline-start:1.25rem}li{margin:.125rem 0}
 .soft{color:var(--soft);font-size:.9375rem}
 .mark{display:inline-flex;align-items:center;justify-content:center;width:3rem;height:3rem;
 border-radius:50%;border:2px solid currentColor;font-size:1.375rem;margin-bottom:1rem}
