@@ -1,4 +1,4 @@
-"""What importing each built function costs: `make bench`, or python -m benchmarks.cold_import .aws-sam/build
+"""What importing each built function costs: `make bench`.
 
 A cold start is, but for the network, the CPU time of one import in a fresh process. Each function
 is imported ROUNDS times in processes that see the built function and the built layer only; the
@@ -6,7 +6,7 @@ medians of the whole process's CPU time are printed, less and beside that of an 
 Functions take turns, so that a busy machine slows all of them alike.
 """
 
-import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -18,11 +18,10 @@ ROUNDS = 15
 def cpu_milliseconds(code: str, *path: Path) -> float:
     """User and system time of one interpreter that runs `code` with `path` alone."""
     setup = f"import sys; sys.path[:0] = {[str(part) for part in path]}; "
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-I", "-S", "-c", setup + code], check=True)
-    after = os.times()
-    user = after.children_user - before.children_user
-    return 1000 * (user + after.children_system - before.children_system)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
 
 
 def main() -> None:
@@ -44,7 +43,7 @@ def main() -> None:
     for name, samples in taken.items():
         median = statistics.median(samples)
         sys.stdout.write(
-            f"  {name:<20} {median - floor:6.0f} ms   ({median / floor:.1f} × empty)\n"
+            f"  {name:<20} {median - floor:6.0f} ms   ({median / floor:.1f} x empty)\n"
         )
 
 

@@ -10,9 +10,12 @@ things are changed, because they would run twice or because MiniStack 1.5.33 can
 3.  The routes are read from the translated API definition (`gateway`), since MiniStack does not
     create routes from a `Body`. The API and its stage exist for what refers to them.
 4.  A queue and a rule that copies every event of the bus into it are added, for `GET /events`.
-5.  With AUTH=true, conditions on `kms:EncryptionContext` are taken out of the functions' policies,
-    since MiniStack denies everything under them, and each role may also be assumed by the account.
-6.  Patterns of parameters are left out: they ask for https, and the local world is on loopback.
+5.  With AUTH=true, what MiniStack would deny for want of knowing better is taken out of policies:
+    conditions on `kms:EncryptionContext`, on `dynamodb:Select` for BatchGetItem (it does not see
+    that request's projection), and the queues' demand for TLS, which loopback does not have. Each
+    role may also be assumed by the account. AUTH proves nothing of these; `tests/template` does.
+6.  `!Ref` of a secret becomes `!GetAtt Secret.Id`, since MiniStack gives the name for it.
+7.  Patterns of parameters are left out: they ask for https, and the local world is on loopback.
 """
 
 import copy
@@ -22,9 +25,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
+
+try:
+    from yaml import CSafeLoader as FastSafeLoader
+except ImportError:  # PyYAML was built without libyaml
+    from yaml import SafeLoader as FastSafeLoader  # type: ignore[assignment]
+
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
 from local.aws import ACCOUNT_ID, REGION, LocalAws
 from local.functions import FunctionSettings
@@ -35,6 +45,7 @@ _CAPTURE_QUEUE = "LocalEventsQueue"
 _CAPTURE_RULE = "LocalEventsRule"
 _STUB = "def lambda_handler(event, context):\n    raise RuntimeError('runs in its own process')\n"
 _STACK_SECONDS = 60
+_BATCH_READ = "dynamodb:BatchGetItem"
 
 Template = dict[str, Any]
 
@@ -98,13 +109,8 @@ class Deployment:
 # ---- the template ------------------------------------------------------------------------------
 
 
-class _CloudFormationLoader(yaml.SafeLoader):
+class _CloudFormationLoader(FastSafeLoader):
     """YAML with CloudFormation's short forms, and dates left as text (`Version: 2012-10-17`)."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-        first: [(tag, pattern) for tag, pattern in known if not tag.endswith(":timestamp")]
-        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
 
 def _short_form(loader: _CloudFormationLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -121,6 +127,10 @@ def _short_form(loader: _CloudFormationLoader, suffix: str, node: yaml.Node) -> 
 
 
 _CloudFormationLoader.add_multi_constructor("!", _short_form)
+_CloudFormationLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if not tag.endswith(":timestamp")]
+    for first, known in FastSafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def read_template(file: Path) -> Template:
@@ -209,8 +219,23 @@ def with_local_changes(plain: Template, *, auth: bool) -> Template:
     if auth:
         for _, role in _of_type(local, "AWS::IAM::Role"):
             _open_to_the_emulator(role["Properties"])
+        for logical_id, policy in list(_of_type(local, "AWS::SQS::QueuePolicy")):
+            if "aws:SecureTransport" in json.dumps(policy):
+                del resources[logical_id]
     _add_event_capture(resources)
-    return local
+    secrets = {name for name, _ in _of_type(local, "AWS::SecretsManager::Secret")}
+    corrected: Template = _with_secret_arns(local, secrets)
+    return corrected
+
+
+def _with_secret_arns(part: Any, secrets: set[str]) -> Any:
+    if isinstance(part, dict):
+        if part.get("Ref") in secrets:
+            return {"Fn::GetAtt": [part["Ref"], "Id"]}
+        return {key: _with_secret_arns(value, secrets) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_with_secret_arns(value, secrets) for value in part]
+    return part
 
 
 def _open_to_the_emulator(role: dict[str, Any]) -> None:
@@ -222,19 +247,34 @@ def _open_to_the_emulator(role: dict[str, Any]) -> None:
         }
     )
     for policy in role.get("Policies", []):
-        for statement in policy["PolicyDocument"]["Statement"]:
-            conditions = statement.get("Condition", {})
-            for operator in list(conditions):
-                kept = {
-                    key: value
-                    for key, value in conditions[operator].items()
-                    if not key.lower().startswith("kms:encryptioncontext")
-                }
-                conditions[operator] = kept
-                if not kept:
-                    del conditions[operator]
-            if not conditions:
-                statement.pop("Condition", None)
+        document = policy["PolicyDocument"]
+        document["Statement"] = [
+            weakened for statement in document["Statement"] for weakened in _evaluable(statement)
+        ]
+
+
+def _evaluable(statement: dict[str, Any]) -> list[dict[str, Any]]:
+    """A statement of a function's policy as MiniStack can evaluate it."""
+    statement = _without_conditions(statement, "kms:encryptioncontext")
+    actions = statement["Action"]
+    if isinstance(actions, str) or _BATCH_READ not in actions:
+        alone = actions == _BATCH_READ
+        return [_without_conditions(statement, "dynamodb:select") if alone else statement]
+    others = [action for action in actions if action != _BATCH_READ]
+    batch_read = statement | {"Sid": f"{statement.get('Sid', '')}InBatches", "Action": _BATCH_READ}
+    kept = [statement | {"Action": others}] if others else []
+    return [*kept, _without_conditions(batch_read, "dynamodb:select")]
+
+
+def _without_conditions(statement: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The statement less its conditions on keys that begin so."""
+    conditions = {
+        operator: kept
+        for operator, tests in statement.get("Condition", {}).items()
+        if (kept := {k: v for k, v in tests.items() if not k.lower().startswith(prefix)})
+    }
+    rest = {key: value for key, value in statement.items() if key != "Condition"}
+    return rest | ({"Condition": conditions} if conditions else {})
 
 
 def _add_event_capture(resources: dict[str, Any]) -> None:
@@ -309,12 +349,24 @@ def deploy(
     known = frozenset(template.get("Parameters", {}))
     used = {key: value for key, value in parameters.items() if key in known}
     _create_stack(aws, with_local_changes(plain, auth=auth), used)
+    try:
+        return _read_back(aws, plain, code_directories(template, base), known)
+    except (ClientError, BotoCoreError) as error:
+        raise DeploymentFailed(f"the stack cannot be read: {error}") from error
+
+
+def _read_back(
+    aws: LocalAws,
+    plain: Template,
+    directories: Mapping[str, tuple[Path, ...]],
+    parameters: frozenset[str],
+) -> Deployment:
     described = aws.client("cloudformation").describe_stack_resources(StackName=STACK_NAME)
     physical_ids = {
         resource["LogicalResourceId"]: resource["PhysicalResourceId"]
         for resource in described["StackResources"]
     }
-    functions = _functions(aws, physical_ids, code_directories(template, base))
+    functions = _functions(aws, physical_ids, directories)
     by_arn = {settings.arn: settings.logical_id for settings in functions.values()}
     api_id = next((physical_ids[name] for name, _ in _of_type(plain, "AWS::ApiGatewayV2::Api")), "")
     return Deployment(
@@ -326,16 +378,15 @@ def deploy(
         schedules=[
             _schedule(aws, physical_ids[name], by_arn)
             for name, _ in _of_type(plain, "AWS::Scheduler::Schedule")
+            if name in physical_ids  # not if its condition is false
         ],
         capture_queue_url=physical_ids[_CAPTURE_QUEUE],
         physical_ids=physical_ids,
-        parameters=known,
+        parameters=parameters,
     )
 
 
 def _create_stack(aws: LocalAws, template: Template, parameters: Mapping[str, str]) -> None:
-    from botocore.exceptions import ClientError, WaiterError
-
     cloudformation, s3 = aws.client("cloudformation"), aws.client("s3")
     try:
         # A template of more than 51,200 bytes is taken from S3 only, as on AWS.
@@ -373,6 +424,8 @@ def _functions(
     deployed = {item["FunctionName"]: item for page in pages for item in page["Functions"]}
     functions = {}
     for logical_id, code in directories.items():
+        if logical_id not in physical_ids:
+            continue
         item = deployed[physical_ids[logical_id]]
         functions[logical_id] = FunctionSettings(
             name=function_name(logical_id),

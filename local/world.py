@@ -56,8 +56,35 @@ class WorldFailed(Exception):
     """The world cannot come up, or fell apart; the text is for the person who started it."""
 
 
-class _StopRequested(BaseException):
+class StopRequested(BaseException):
     """SIGINT, SIGTERM or SIGHUP arrived. Not an Exception: no handler on the way may swallow it."""
+
+
+class StopSignals:
+    """Remembers that somebody wants the world to stop; however often, it stops once.
+
+    While the world starts, the signal also breaks off what the main thread does. Such an exception
+    can get lost, for instance in a finalizer, hence the flag, and `check` between the steps.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.may_interrupt = False
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._arrived)
+
+    def check(self) -> None:
+        """Raises StopRequested if somebody asked."""
+        if self.requested:
+            raise StopRequested
+
+    def _arrived(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        if self.may_interrupt:
+            self.may_interrupt = False
+            raise StopRequested
 
 
 # ---- before anything starts --------------------------------------------------------------------
@@ -153,10 +180,12 @@ class World:
         self,
         settings: WorldSettings,
         servers: Mapping[str, LoopbackServer],
-        say: Callable[..., None],
+        say: Callable[[str], None],
+        signals: StopSignals,
     ) -> None:
         self.settings = settings
         self._servers = servers
+        self._signals = signals
         self._say = say
         self._children: list[Child] = []
         self._nursery: NurseryProcess | None = None
@@ -172,6 +201,7 @@ class World:
 
         Raises:
             WorldFailed, DeploymentFailed: with what to do about it.
+            StopRequested: a signal came meanwhile.
         """
         settings = self.settings
         template = read_template(settings.template_file)
@@ -204,12 +234,12 @@ class World:
         Raises:
             WorldFailed: a part of the world ended by itself.
         """
-        while True:
+        while not self._signals.requested:
             for child in self._children:
                 if child.exit_code is not None:
                     said = child.last_lines()
                     raise WorldFailed(f"{child.name} ended ({child.exit_code}):\n{said}")
-            time.sleep(0.3)
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """Take everything down. Safe at any point of `start`."""
@@ -273,6 +303,7 @@ class World:
                 "redirect_uris": [settings.redirect_uri],
                 "scopes": sorted({scope.strip() for scope in scopes if scope.strip()}),
                 "webhook_url": webhook_url if has_webhook else None,
+                "title": settings.app_name,  # what the consent page calls the app
                 "any_redirect": True,  # such as http://stack.localhost:3000
             }
             for registration in settings.registrations
@@ -334,6 +365,7 @@ class World:
         """Until somebody answers there, whatever the answer."""
         deadline = time.monotonic() + _READY_SECONDS
         while True:
+            self._signals.check()
             for child in self._children:
                 if child.exit_code is not None:
                     raise WorldFailed(f"{child.name} did not start:\n{child.last_lines()}")
@@ -487,9 +519,11 @@ class _Progress:
         self._lock = threading.Lock()
 
     def say(self, text: str) -> None:
+        self.show(f"{time.monotonic() - self._started:6.1f} s  {text}")
+
+    def show(self, text: str) -> None:
         with self._lock, contextlib.suppress(BrokenPipeError):
-            seconds = time.monotonic() - self._started
-            print(f"{seconds:6.1f} s  {text}", file=self._stream, flush=True)
+            print(text, file=self._stream, flush=True)
 
 
 def _banner(settings: WorldSettings) -> str:
@@ -515,33 +549,27 @@ def _banner(settings: WorldSettings) -> str:
 
 def main(env: Mapping[str, str] = os.environ) -> int:
     """Run a world; answers the exit code."""
-    is_stopping = False
-
-    def request_stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal is_stopping
-        if not is_stopping:  # the second signal must not break off the stop that the first began
-            is_stopping = True
-            raise _StopRequested
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, request_stop)
+    signals = StopSignals()
+    signals.install()
     progress = _Progress(sys.stdout)
     try:
         settings = world_settings(env)
         with own_directory(settings.directory):
-            world = World(settings, claim_ports(settings), progress.say)
+            world = World(settings, claim_ports(settings), progress.say, signals)
             try:
                 progress.say("starting the local world")
+                signals.may_interrupt = True
                 world.start()
+                signals.may_interrupt = False
                 progress.say("ready")
-                print(_banner(settings), flush=True)
+                progress.show(_banner(settings))
                 world.watch()
             finally:
-                is_stopping = True
+                signals.may_interrupt = False  # what stops is not to be broken off
                 world.stop()
-    except _StopRequested:
         progress.say("stopped")
-        return 0
+    except StopRequested:
+        progress.say("stopped before it was ready")
     except ConfigurationRefused as refused:
         return _failed(refused.problems, code=2)
     except (WorldFailed, DeploymentFailed) as failed:
@@ -556,4 +584,7 @@ def _failed(lines: list[str], *, code: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)  # taking the interpreter apart takes seconds, and nothing is left to save

@@ -17,7 +17,7 @@ from tiktok_linking.errors import (
     StateMismatch,
 )
 from tiktok_linking.observability import logger
-from tiktok_linking.sessions import ATTEMPT_LIFETIME, LinkSession, is_session_id
+from tiktok_linking.sessions import ATTEMPT_LIFETIME, FINISHED, LinkSession, is_session_id
 from tiktok_linking.web.api import HEADERS, guarded, log_defect
 from tiktok_linking.web.http import Request, Response, cookie
 from tiktok_linking.web.pages import Pages, redirect
@@ -27,8 +27,13 @@ log = logger()
 
 def connect(request: Request, pages: Pages) -> Response:
     """Show where the session stands for this browser. Changes nothing."""
+    if request.path_parameters.get("id") == FINISHED:
+        return pages.already_used()
     session = _session(request)
-    return pages.not_found() if session is None else pages.of_session(session, request.cookies)
+    if session is None:
+        return pages.not_found()
+    anew = request.query("anew", strict=False).get("anew") == "1"
+    return pages.of_session(session, request.cookies, anew=anew)
 
 
 def status(request: Request) -> Response:

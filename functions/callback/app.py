@@ -11,7 +11,7 @@ from tiktok_linking.errors import InvalidRequest, StateMismatch
 from tiktok_linking.linking import Answer, Arrival, Landing
 from tiktok_linking.observability import logger
 from tiktok_linking.return_urls import with_result
-from tiktok_linking.sessions import ATTEMPT_LIFETIME, SessionStatus, State
+from tiktok_linking.sessions import ATTEMPT_LIFETIME, FINISHED, SessionStatus, State
 from tiktok_linking.web.api import HEADERS, log_defect
 from tiktok_linking.web.http import Request, Response, cookie
 from tiktok_linking.web.pages import Pages, redirect
@@ -46,7 +46,8 @@ def land(arrival: Arrival, pages: Pages) -> Response:
     """Send the browser where it goes next: always a redirect, so no code stays in its history."""
     session = arrival.session
     if arrival.landing is Landing.NEUTRAL:
-        return redirect("/connect/" + session.id)
+        # This browser has no part in the session, so it does not learn the session's id.
+        return redirect("/connect/" + FINISHED)
     cookies: tuple[str, ...] = ()
     if arrival.cookie_name is not None and arrival.cookie_value is not None:
         age = int(ATTEMPT_LIFETIME.total_seconds())

@@ -21,6 +21,7 @@ OUTCOMES = {
     "scope_not_granted": "A permission that Acme needs was switched off. Nothing was connected.",
     "account_mismatch": "That is a different TikTok account. The connection was left as it was.",
     "browser_mismatch": "You came back in another browser. Please start again here.",
+    "app_misconfigured": "This app is not set up right. Please tell Acme support.",
     "provider_unavailable": "TikTok had a problem. Please wait a few minutes and try again.",
 }
 WHO_ACTS = {
@@ -47,7 +48,7 @@ def outcome_text(outcome: Json) -> tuple[str, str]:
             unknown = "That did not work. Nothing was connected."
             return "bad", OUTCOMES.get(str(outcome.get("reason")), unknown)
         case _:
-            return "bad", "Connecting is not finished yet."
+            return "", "Nothing was connected. You can start again at any time."
 
 
 def status_chip(account: Json) -> tuple[str, str, str]:

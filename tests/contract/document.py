@@ -16,7 +16,10 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-PATH = Path(__file__).resolve().parents[2] / "openapi.yaml"
+from local.deploy import Route, read_template, routes_of, translated
+from tiktok_linking.errors import LinkingError
+
+ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 PROBLEM = "application/problem+json"
 _BASE = "urn:openapi.yaml"
@@ -176,7 +179,23 @@ class Document:
 @cache
 def document() -> Document:
     """The document of this repository."""
-    return Document(yaml.safe_load(PATH.read_text(encoding="utf-8")))
+    return Document(yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8")))
+
+
+@cache
+def routes() -> tuple[Route, ...]:
+    """The routes that the template deploys."""
+    required = {"AppName": "Acme", "AppRegistrations": "default=aw0"}
+    return tuple(routes_of(translated(read_template(ROOT / "template.yaml"), required)))
+
+
+def every_error() -> Iterator[type[LinkingError]]:
+    """The tree of what callers can see, its root included: that is the unexpected."""
+    waiting = [LinkingError]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        yield kind
 
 
 def _read(value: str, header: Mapping[str, Any]) -> object:

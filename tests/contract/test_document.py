@@ -1,20 +1,22 @@
-"""openapi.yaml is valid in itself and agrees with the template and with the table of errors."""
+"""openapi.yaml is valid in itself and agrees with the template and with the tree of errors."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.contract.document import MADE_BY_API_GATEWAY, PROBLEM, document
+from tests.contract.document import ROOT, document, every_error, routes
+from tiktok_linking.accounts import RefreshMode, RelinkReason, Status
+from tiktok_linking.errors import ActionBy
+from tiktok_linking.sessions import SessionReason, SessionStatus
+from tiktok_linking.web.api import STATUS_BY_CODE
 
-ROOT = Path(__file__).resolve().parents[2]
+SCHEMAS = document().content["components"]["schemas"]
 EXAMPLES = list(document().examples())
 
 
@@ -30,18 +32,77 @@ def test_the_document_has_the_version_of_the_project() -> None:
     assert document().content["info"]["version"] == project["project"]["version"]
 
 
-@pytest.mark.parametrize(("schema", "example"), [e[1:] for e in EXAMPLES], ids=[e[0] for e in EXAMPLES])
+def test_the_document_has_the_routes_of_the_template_and_their_authorization() -> None:
+    documented = {o.route_key: not o.is_public for o in document().operations.values()}
+
+    assert documented == {route.key: route.needs_iam for route in routes()}
+
+
+def test_the_codes_are_those_of_the_errors_and_each_has_a_status() -> None:
+    codes = SCHEMAS["ErrorCode"]["enum"]
+
+    assert sorted(codes) == sorted(STATUS_BY_CODE)
+    assert sorted(codes) == sorted(kind.code for kind in every_error())
+
+
+def test_the_table_of_problems_tells_status_and_actor_of_each_code() -> None:
+    row = re.compile(r"^\| `(\w+)` \| (\d{3}) \| `(\w+)` \|", re.MULTILINE)
+
+    table = {
+        code: (int(status), actor)
+        for code, status, actor in row.findall(document().content["info"]["description"])
+    }
+
+    assert table == {
+        kind.code: (STATUS_BY_CODE[kind.code], kind.action_by.value) for kind in every_error()
+    }
+
+
+def test_a_problem_is_documented_under_the_status_of_its_code() -> None:
+    wrong = [
+        str(answer)
+        for answer in document().answers()
+        if answer.code and STATUS_BY_CODE[answer.code] != answer.status
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ("ActionBy", ActionBy),
+        ("AccountStatus", Status),
+        ("RefreshMode", RefreshMode),
+        ("RelinkReason", RelinkReason),
+        ("LinkSessionStatus", SessionStatus),
+        ("LinkSessionReason", SessionReason),
+    ],
+)
+def test_the_words_of_the_document_are_those_of_the_code(schema: str, words: Any) -> None:
+    assert sorted(SCHEMAS[schema]["enum"]) == sorted(word.value for word in words)
+
+
+@pytest.mark.parametrize(
+    ("schema", "example"), [e[1:] for e in EXAMPLES], ids=[e[0] for e in EXAMPLES]
+)
 def test_an_example_fits_its_schema(schema: Mapping[str, Any], example: object) -> None:
     assert document().schema_errors(schema, example) == []
 
 
-def test_every_object_and_field_that_is_not_plain_has_a_description() -> None:
-    """A backend engineer reads the document alone: operations, parameters, request fields."""
-    bare = [
-        f"{operation.id}: {name}"
-        for operation in document().operations.values()
-        for name in ("summary", "description")
-        if not operation.definition.get(name)
-    ]
+def test_every_operation_parameter_and_answer_is_described() -> None:
+    """A backend engineer works from the document alone."""
+    bare = []
+    for operation in document().operations.values():
+        parts = {
+            "itself": operation.definition,
+            **operation.definition["responses"],
+            **{p.get("name", ""): p for p in operation.definition.get("parameters", [])},
+        }
+        bare += [
+            f"{operation.id}: {name}"
+            for name, part in parts.items()
+            if "$ref" not in part and not part.get("description")
+        ]
 
     assert bare == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
+from local.configuration import ROOT
 from tests.flows.http_browser import HttpBrowser, Page
 from tests.flows.journey import Journey, consent, query_of, to_consent
 from tests.flows.link_once import link_once
@@ -53,6 +56,22 @@ def test_the_whole_flow_by_http_alone(journey: Journey, end_user: str, person: s
     assert account["scopes"]["missing"] == ["video.list"]
     assert account["days_until_relink"] == 179  # 180 days less the seconds since
     assert not journey.tiktok.has_grant(account["open_id"])
+
+
+def test_the_script_does_it_for_a_person_and_shows_no_token(journey: Journey) -> None:
+    endpoints = journey.world.directory / "local" / "endpoints.json"
+
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.flows.link_once", "--endpoints", endpoints],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert "revoked at TikTok: True" in run.stdout
+    assert "act." not in run.stdout
 
 
 def test_authorize_answers_302_to_tiktok_and_binds_the_browser(
@@ -123,6 +142,25 @@ def test_a_permission_that_is_switched_off_is_named_as_missing(
     refused = journey.backend.vend(linked.account_id, required_scopes=["video.list"])
     assert refused.status_code == 403
     assert refused.json()["code"] == "scope_not_granted"
+
+
+def test_without_a_return_address_the_result_page_tells_the_outcome(
+    journey: Journey, end_user: str, new_person: Callable[[], str]
+) -> None:
+    whole, part = new_person(), new_person()
+
+    all_of_it = journey.link(end_user, whole)
+    some_of_it = journey.link(end_user, part, off=["video.list"])
+
+    assert "TikTok connected" in all_of_it.page.text
+    assert whole in all_of_it.page.text
+    assert "some permissions are off" in some_of_it.page.text
+    assert "Your public videos" in some_of_it.page.text
+    again = some_of_it.browser.open(some_of_it.page.url)
+    assert again.text == some_of_it.page.text
+    stranger = HttpBrowser().open(some_of_it.page.url)
+    assert "already finished" in stranger.text
+    assert part not in stranger.text
 
 
 def test_without_a_required_permission_nothing_is_linked_or_left_at_tiktok(
@@ -314,6 +352,21 @@ def test_a_browser_without_the_cookie_exchanges_nothing(
     assert "browser" in page.text.lower()
     assert journey.backend.session(begun["id"])["status"] != "completed"
     assert journey.backend.accounts_of(end_user) == []
+
+
+def test_starting_again_in_another_browser_names_the_app_user_first(
+    journey: Journey, end_user: str, person: str
+) -> None:
+    """Somebody who was sent here by a stranger must see for whom he would link his account."""
+    begun = journey.backend.begin(end_user, end_user_label=end_user)
+    callback = consented(journey, depart(journey, begun["url"], HttpBrowser()), person)
+    other = HttpBrowser()
+    page = other.open(callback)
+
+    for words, _ in page.links:
+        if "again" in words:
+            assert end_user in other.click(page, words).text
+    assert not any("/authorize" in address for _, address in page.links)
 
 
 @pytest.mark.parametrize("state", ["", "x", "A" * 22 + "." + "B" * 43], ids=["none", "bad", "new"])

@@ -125,7 +125,9 @@ def test_an_unsigned_payload_is_refused() -> None:
         check(request)
 
 
-@pytest.mark.parametrize("value", ["", "Bearer x", "AWS4-HMAC-SHA256 Credential=test/x, Signature="])
+@pytest.mark.parametrize(
+    "value", ["", "Bearer x", "AWS4-HMAC-SHA256 Credential=test/x, Signature="]
+)
 def test_a_malformed_header_is_refused(value: str) -> None:
     with pytest.raises(SignatureRefused, match="Authorization"):
         check(changed(sign(), headers=(("Host", "h"), ("Authorization", value))))

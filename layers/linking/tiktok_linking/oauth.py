@@ -31,6 +31,8 @@ PROFILE_FIELDS = ("open_id", "union_id", "avatar_url", "display_name")
 """Fields that ``user.info.basic`` covers. One field too many turns the whole call into a 401."""
 
 RETRY_AFTER_CAP = 3600
+UNTOLD_LIFETIME = 3600
+"""Seconds for which an access token counts as alive when TikTok did not say."""
 _LOG_ID = re.compile(r"[A-Za-z0-9]{10,80}")
 _SCOPE = re.compile(r"[a-z][a-z0-9_.]{1,63}")
 
@@ -159,14 +161,17 @@ def read_token_answer(
         Refused, Misconfigured, Unavailable: see ``_raise_for``. Only Unavailable is retryable.
     """
     data = _object(body)
-    if data is None or data.get("error") or status == 429 or status >= 500:
+    access, open_id, refresh = (
+        _text(data or {}, name) for name in ("access_token", "open_id", "refresh_token")
+    )
+    if data is None or data.get("error"):
         _raise_for(status, headers, data)
-    access, open_id = _text(data, "access_token"), _text(data, "open_id")
-    refresh = _text(data, "refresh_token")
+    if access is None or open_id is None or (refresh is None and not is_refresh):
+        _raise_for(status, headers, None)
     expires_in = _seconds(data.get("expires_in"))
-    if not access or not open_id or (not refresh and not is_refresh) or expires_in is None:
-        # Unreadable: TikTok may have rotated, and nothing says that it did not.
-        raise Unavailable("unreadable_answer", may_have_acted=True, log_id=_log_id(headers, data))
+    if expires_in is None:
+        # RFC 6749 5.1 only recommends it: keep the pair, and look again soon.
+        expires_in = UNTOLD_LIFETIME
     remaining = _seconds(data.get("refresh_expires_in"))
     scope = data.get("scope")
     return TokenAnswer(
@@ -231,16 +236,17 @@ def _raise_for(
 ) -> NoReturn:
     """Sort an answer that is no success: permanent, configuration or transient."""
     word = data.get("error") if data is not None else None
+    word = word if isinstance(word, str) else None  # the API's errors are objects
     log_id = _log_id(headers, data)
     wait = _retry_after(headers)
     if word == "invalid_grant":
         raise Refused("invalid_grant", log_id=log_id)
-    if isinstance(word, str) and word in _CONFIGURATION:
-        raise Misconfigured(word, log_id=log_id)
+    if word in _CONFIGURATION:
+        raise Misconfigured(str(word), log_id=log_id)
     if status == 429 or word in _BUSY:
         error = str(word) if word in _BUSY else "too_many_requests"
         raise Unavailable(error, may_have_acted=False, retry_after=wait, log_id=log_id)
-    if isinstance(word, str) and word != "server_error" and status < 500:
+    if word is not None and word != "server_error" and status < 500:
         # A definite error we do not know by name: no pair was issued, the link is not blamed.
         known = word if word == "access_denied" else "unknown_error"
         raise Unavailable(known, may_have_acted=False, retry_after=wait, log_id=log_id)
@@ -253,6 +259,8 @@ def read_callback_error(error: str, error_type: str | None) -> CallbackError:
 
     ``error_type`` is undocumented but seen, for portal settings such as ``non_sandbox_target``.
     """
+    if error_type == error:
+        error_type = None  # says nothing more
     if error_type or error in _CONFIGURATION:
         portal = {
             "client_key",
@@ -287,11 +295,11 @@ def _text(data: Mapping[str, object], key: str) -> str | None:
 
 def _seconds(value: object) -> int | None:
     """Read a span in seconds; TikTok's numbers have been seen as strings."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         seconds = int(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return seconds if 0 <= seconds <= 10 * 366 * 86400 else None
 

@@ -16,6 +16,7 @@ reasons and the experiment behind it:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,6 @@ from tiktok_linking.errors import (
     NoAnswer,
     ProviderError,
     Refused,
-    SealBroken,
     StoreUnavailable,
     Unavailable,
 )
@@ -121,6 +121,7 @@ class Renewal:
         # All that can fail comes first.
         if not self.credentials.candidates(grant.registration):
             return RenewalReport(Outcome.MISCONFIGURED)
+        clients = ClientsToTry(self.credentials, grant.registration)
         self.sealing.prepare("access", "refresh", now=self.now())
         refresh_token = self.sealing.open_refresh(
             pair, registration=grant.registration, open_id=grant.open_id
@@ -131,7 +132,7 @@ class Renewal:
         ):
             return RenewalReport(Outcome.IN_PROGRESS, retry_after=1)
 
-        return self._spend(grant, refresh_token, owner, deadline)
+        return self._spend(grant, refresh_token, clients, owner, deadline)
 
     # -- before the request ---------------------------------------------------------------------
 
@@ -221,16 +222,20 @@ class Renewal:
     # -- the request ----------------------------------------------------------------------------
 
     def _spend(
-        self, grant: Grant, refresh_token: Secret, owner: str, deadline: datetime
+        self,
+        grant: Grant,
+        refresh_token: Secret,
+        clients: ClientsToTry,
+        owner: str,
+        deadline: datetime,
     ) -> RenewalReport:
         """Send the request, at most once more per broken connection, and act on the answer."""
-        if not self._has_time(deadline):
-            # Frozen since the lease was taken: by now somebody else may hold it.
-            return self._not_now(grant, owner, "out_of_time", None, keeps_intent=False)
         spent = token_fingerprint(refresh_token)
         # An intent that was there before means: an earlier request may have rotated this token.
         unanswered = grant.intent == spent
-        clients = ClientsToTry(self.credentials, grant.registration)
+        if not self._has_time(deadline):
+            # Frozen since the lease was taken: by now somebody else may hold it.
+            return self._not_now(grant, owner, "out_of_time", None, keeps_intent=unanswered)
         repeats = 0
         while True:
             try:
@@ -274,7 +279,8 @@ class Renewal:
                 now=self.now(),
             ),
         )
-        self.journal.append(renewed)
+        with contextlib.suppress(StoreUnavailable):
+            self.journal.append(renewed)  # a help, not a gate: the table comes next in any case
         return self._save(grant, renewed, deadline)
 
     # -- after the answer -----------------------------------------------------------------------
@@ -396,7 +402,7 @@ def work(renewal: Renewal, grant_ids: Sequence[str], *, deadline: datetime) -> W
             return
         try:
             report = renewal.renew_grant(grant, Ask(scheduled=True), deadline=deadline)
-        except (StoreUnavailable, SealBroken) as error:
+        except Exception as error:  # one grant's defect is not another's: it goes to the DLQ
             logger.error("renewal failed", extra={"grant": grant.id, "why": type(error).__name__})
             failed.append(grant.id)
             return

@@ -21,6 +21,9 @@ ATTEMPT_LIFETIME = timedelta(minutes=10)
 MOST_ATTEMPTS = 10
 """Attempts one session can start: bounds cookies in the browser and bytes in the item."""
 
+FINISHED = "finished"
+"""Stands where a session id would, on the page for browsers that have no part in a session."""
+
 COOKIE_PREFIX = "__Host-ttl_"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -22,7 +22,8 @@ async function watch(id, popUp) {
   for (;;) {
     await new Promise((done) => setTimeout(done, POLL_MS));
     const answer = await fetch(`${form.dataset.status}?link_session=${id}`).catch(() => null);
-    const status = answer?.ok ? (await answer.json()).status : "unknown";
+    const told = answer?.ok ? await answer.json().catch(() => null) : null;
+    const status = told?.status ?? "unknown";
     if (ENDED.includes(status)) {
       popUp.close();
       location.assign(`${form.dataset.return}?link_session=${id}`);

@@ -87,10 +87,13 @@ class Pages:
 
     # -- where a session stands -----------------------------------------------------------------
 
-    def of_session(self, session: LinkSession, cookies: Mapping[str, str]) -> Response:
+    def of_session(
+        self, session: LinkSession, cookies: Mapping[str, str], *, anew: bool = False
+    ) -> Response:
         """The one page of a session: connect, or how this browser's attempt ended.
 
-        Opening it changes nothing, so link previews and scanners are harmless.
+        Opening it changes nothing, so link previews and scanners are harmless. ``anew`` asks for
+        the connect page where this browser's attempt ended without a link.
         """
         attempt = session.attempt_of(cookies)
         status = session.status_at(self.now)
@@ -102,7 +105,7 @@ class Pages:
             )
         if session.expires_at <= self.now and status is not SessionStatus.STARTED:
             return self.expired(session)
-        if attempt is None:
+        if attempt is None or (anew and session.can_start(self.now)):
             return self._connect(session)
         if attempt.used_at is None:
             # Back from TikTok too late, or before having been there: the button starts again.
@@ -178,7 +181,10 @@ class Pages:
             "Finish in the browser you started in",
             "TikTok brought you back in another browser or app. Go back to the one you started in,"
             " or start again here.",
-            retry=session,
+            # Through the connect page: whoever starts here must read whose link this is.
+            extra=_go(f"/connect/{session.id}?anew=1", "Start again here")
+            if session.can_start(self.now)
+            else "",
             back=session,
         )
 

@@ -4,12 +4,15 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 import requests
 from probing import GREETING  # type: ignore[import-not-found]
+
 from tiktok_linking import bootstrap
 
 
@@ -42,7 +45,8 @@ def _context(event: Any, context: Any) -> Any:
 
 
 def _time(event: Any, context: Any) -> Any:
-    return bootstrap.clocks[0]().isoformat()
+    clock: Callable[[], datetime] = vars(bootstrap)["clocks"][0]  # of the stack's own layer
+    return clock().isoformat()
 
 
 def _sleep(event: Any, context: Any) -> Any:
@@ -68,6 +72,7 @@ def _count(event: Any, context: Any) -> Any:
     file = Path(tempfile.gettempdir()) / "visits"
     with file.open("a", encoding="ascii") as lines:
         lines.write(f"{os.getpid()}\n")
+    time.sleep(float(event.get("seconds", 0)))
     return file.read_text(encoding="ascii").splitlines()
 
 
@@ -95,9 +100,9 @@ def _write(event: Any, context: Any) -> Any:
 
 
 def _read(event: Any, context: Any) -> Any:
-    return boto3.client("dynamodb").get_item(
-        TableName=os.environ["TABLE"], Key={"pk": {"S": "1"}}
-    )["Item"]
+    return boto3.client("dynamodb").get_item(TableName=os.environ["TABLE"], Key={"pk": {"S": "1"}})[
+        "Item"
+    ]
 
 
 def _call(event: Any, context: Any) -> Any:

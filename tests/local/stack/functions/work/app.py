@@ -7,6 +7,7 @@ from typing import Any
 
 def lambda_handler(event: Any, context: Any) -> Any:
     if "Records" not in event:
+        time.sleep(event.get("sleep", 0))
         print(json.dumps({"level": "INFO", "message": "called", "event": event}))
         return {"echo": event}
     failures = []

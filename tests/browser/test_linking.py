@@ -1,0 +1,380 @@
+"""Linking in Chromium, from the sample product's first page to unlinking."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.product import Product, authorize, continue_to_tiktok, heading
+from tests.flows.journey import Journey, query_of
+
+pytestmark = pytest.mark.browser
+
+Shoot = Callable[[Page, str], None]
+
+
+@pytest.fixture
+def product(journey: Journey, page: Page, end_user: str) -> Product:
+    """The sample product with a person signed in."""
+    product = Product(journey, page, end_user)
+    product.sign_in()
+    return product
+
+
+@pytest.fixture
+def ada(new_person: Callable[..., str]) -> str:
+    """A TikTok user whose display name is Ada Lovelace."""
+    return new_person("Ada Lovelace")
+
+
+def test_link_use_and_unlink(
+    journey: Journey, page: Page, end_user: str, ada: str, shoot: Shoot
+) -> None:
+    product = Product(journey, page, end_user)
+    page.goto(product.url)
+    shoot(page, "sign-in")
+    product.sign_in()
+    shoot(page, "nothing-connected")
+
+    product.start_connecting()
+    expect(page.get_by_text(end_user)).to_be_visible()
+    shoot(page, "connect-page")
+    continue_to_tiktok(page)
+    page.get_by_label("Account").select_option(ada)
+    page.get_by_role("checkbox", name="video.list").uncheck()
+    shoot(page, "consent")
+    page.get_by_role("button", name="Authorize").click()
+
+    expect(page).to_have_url(product.url + "/")
+    expect(product.notice()).to_contain_text("TikTok connected.")
+    card = product.account("Ada Lovelace")
+    expect(card).to_contain_text("Active")
+    expect(card.locator("dd.missing")).to_have_text("Public videos")
+    expect(card).to_contain_text(re.compile(r"in 179 days by \d+ \w+ \d{4}"))
+    shoot(page, "connected")
+
+    # Meanwhile the team's backend, with its own credentials:
+    (account,) = journey.backend.accounts_of(end_user)
+    assert account["scopes"]["missing"] == ["video.list"]
+    token = journey.backend.token(account["id"])
+    told = journey.tiktok.user_info(token["access_token"], ["display_name", "follower_count"])
+    assert told.json()["data"]["user"]["display_name"] == "Ada Lovelace"
+
+    card.get_by_role("button", name="Fetch my profile").click()
+    expect(product.notice()).to_contain_text("TikTok says: Ada Lovelace, 120 followers.")
+    assert token["access_token"] not in page.content()
+    shoot(page, "profile")
+
+    product.account("Ada Lovelace").get_by_role("link", name="Disconnect").click()
+    expect(heading(page)).to_have_text("Disconnect Ada Lovelace?")
+    shoot(page, "disconnect")
+    page.get_by_role("button", name="Disconnect").click()
+    expect(product.notice()).to_contain_text("no longer has access at TikTok")
+    expect(page.get_by_text("No TikTok account is connected yet.")).to_be_visible()
+    shoot(page, "disconnected")
+    assert not journey.tiktok.has_grant(account["open_id"])
+
+
+def test_cancelling_at_tiktok(product: Product, ada: str, shoot: Shoot) -> None:
+    page = product.page
+    product.go_to_tiktok()
+
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page).to_have_url(product.url + "/")
+    expect(product.notice()).to_contain_text("You cancelled. Nothing was connected.")
+    shoot(page, "back-at-the-product")
+    page.reload()
+    expect(product.notice()).to_be_empty()
+    expect(page.get_by_text("No TikTok account is connected yet.")).to_be_visible()
+
+    # Back leads to TikTok's page; what it sends now belongs to an attempt that is over.
+    page.go_back()
+    expect(heading(page)).to_contain_text("would like to access")
+    page.go_back()
+    expect(heading(page)).to_have_text("You cancelled")
+    shoot(page, "back-at-the-connect-page")
+    page.reload()
+    page.get_by_role("link", name="Try again").click()
+    authorize(page, ada)
+    expect(product.account("Ada Lovelace")).to_contain_text("Active")
+
+
+def test_reload_and_back_at_every_step(
+    journey: Journey, product: Product, ada: str, shoot: Shoot
+) -> None:
+    page = product.page
+    page.reload()
+    expect(heading(page)).to_have_text("Your TikTok accounts")
+
+    product.start_connecting()
+    page.reload()
+    expect(heading(page)).to_have_text("Connect your TikTok account")
+    page.go_back()
+    expect(heading(page)).to_have_text("Your TikTok accounts")
+    page.go_forward()
+    expect(heading(page)).to_have_text("Connect your TikTok account")
+
+    continue_to_tiktok(page)
+    page.reload()
+    expect(heading(page)).to_contain_text("would like to access")
+    page.go_back()
+    expect(heading(page)).to_have_text("Connect your TikTok account")
+    continue_to_tiktok(page)  # a second attempt of the same session
+
+    exchanges = journey.tiktok.calls()["token.authorization_code"]
+    authorize(page, ada)
+    expect(product.account("Ada Lovelace")).to_contain_text("Active")
+    page.reload()
+    expect(product.account("Ada Lovelace")).to_contain_text("Active")
+
+    # TikTok knows the answer by now and sends the browser on: the first result, no second exchange.
+    page.go_back()
+    expect(page).to_have_url(product.url + "/")
+    expect(product.account("Ada Lovelace")).to_contain_text("Active")
+    assert journey.tiktok.calls()["token.authorization_code"] == exchanges + 1
+
+    page.go_back()
+    expect(heading(page)).to_have_text("TikTok connected")
+    shoot(page, "result-page")
+    page.reload()
+    expect(heading(page)).to_have_text("TikTok connected")
+    page.get_by_role("link", name="Continue to Acme").click()
+    expect(product.account("Ada Lovelace")).to_contain_text("Active")
+
+    product.account("Ada Lovelace").get_by_role("link", name="Disconnect").click()
+    page.reload()
+    page.go_back()
+    expect(product.account("Ada Lovelace")).to_contain_text("Active")
+    page.go_forward()
+    page.get_by_role("button", name="Disconnect").click()
+    expect(page.get_by_text("No TikTok account is connected yet.")).to_be_visible()
+    page.reload()
+    page.go_back()
+    expect(heading(page)).to_have_text("That did not work")  # there is nothing left to disconnect
+    assert len(journey.backend.accounts_of(product.user)) <= 1
+
+
+def test_the_history_keeps_no_code(product: Product, ada: str) -> None:
+    page = product.page
+    product.go_to_tiktok()
+    authorize(page, ada)
+    expect(product.account("Ada Lovelace")).to_be_visible()
+
+    history = page.context.new_cdp_session(page).send("Page.getNavigationHistory")
+
+    addresses = [entry["url"] for entry in history["entries"]]
+    assert not [address for address in addresses if "code=" in address or "/callback" in address]
+
+
+def test_nothing_is_asked_of_strangers(journey: Journey, product: Product, ada: str) -> None:
+    page = product.page
+    asked: set[str] = set()
+    page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+
+    product.go_to_tiktok()
+    authorize(page, ada)
+    expect(product.account("Ada Lovelace")).to_be_visible()
+
+    known = {
+        urlsplit(journey.world.endpoints[name]).netloc for name in ("app", "gateway", "tiktok")
+    }
+    assert asked <= known
+
+
+def test_two_tabs_may_finish_in_any_order(
+    journey: Journey, product: Product, new_person: Callable[..., str], context: BrowserContext
+) -> None:
+    one, two = new_person("First Tab"), new_person("Second Tab")
+    other = Product(journey, context.new_page(), product.user)
+    other.page.goto(product.url)
+
+    product.go_to_tiktok()
+    other.go_to_tiktok()
+    authorize(other.page, two)
+    expect(other.account("Second Tab")).to_contain_text("Active")
+    authorize(product.page, one)
+
+    expect(product.account("First Tab")).to_contain_text("Active")
+    expect(product.account("Second Tab")).to_contain_text("Active")
+
+
+def test_another_browser_cannot_finish(
+    journey: Journey, product: Product, ada: str, browser: Browser, shoot: Shoot
+) -> None:
+    product.go_to_tiktok()
+    exchanges = journey.tiktok.calls()["token.authorization_code"]
+    other = browser.new_context().new_page()
+    other.goto(product.page.url)
+
+    authorize(other, ada)
+
+    expect(heading(other)).to_have_text("Finish in the browser you started in")
+    shoot(other, "other-browser")
+    assert journey.tiktok.calls()["token.authorization_code"] == exchanges
+    assert journey.backend.accounts_of(product.user) == []
+    other.context.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "title"),
+    [
+        ("error=access_denied&error_type=user_not_eligible", "TikTok did not allow this account"),
+        ("error=unauthorized_client&error_type=client_key", "This app is not set up right"),
+        ("error=server_error", "TikTok had a problem"),
+        ("code=never-issued", "TikTok had a problem"),
+    ],
+    ids=["refused", "misconfigured", "outage", "wrong-code"],
+)
+def test_what_a_person_must_read_leads_back_to_the_product(
+    product: Product, shoot: Shoot, error: str, title: str
+) -> None:
+    page = product.page
+    product.go_to_tiktok()
+    asked = query_of(page.url)
+
+    page.goto(f"{asked['redirect_uri']}?{error}&state={asked['state']}")
+
+    expect(heading(page)).to_have_text(title)
+    shoot(page, error.rpartition("=")[2])
+    page.reload()
+    expect(heading(page)).to_have_text(title)
+    page.get_by_role("link", name="Back to Acme").click()
+    expect(page).to_have_url(product.url + "/")
+    expect(product.notice()).to_contain_text(re.compile("Nothing was connected|try again"))
+
+
+def test_a_link_that_expired_leads_back_to_the_product(
+    journey: Journey, product: Product, shoot: Shoot
+) -> None:
+    page = product.page
+    product.start_connecting()
+    journey.world.advance(minutes=31)
+
+    page.reload()
+
+    expect(heading(page)).to_have_text("This link has expired")
+    shoot(page, "expired")
+    page.get_by_role("link", name="Back to Acme").click()
+    expect(product.notice()).to_contain_text("This link has expired. Please start again.")
+
+
+class TestInAPopUp:
+    """The second button: a window of its own, watched by the page that opened it."""
+
+    def test_connecting(self, product: Product, ada: str, shoot: Shoot) -> None:
+        page = product.page
+        with page.expect_popup() as opened:
+            page.get_by_role("button", name="Connect in a pop-up").click()
+        pop_up = opened.value
+        expect(heading(pop_up)).to_have_text("Connect your TikTok account")
+        expect(product.notice()).to_contain_text("Continue in the window that has opened.")
+        shoot(page, "waiting")
+        shoot(pop_up, "pop-up")
+
+        continue_to_tiktok(pop_up)
+        with pop_up.expect_event("close"):
+            authorize(pop_up, ada)
+
+        expect(product.notice()).to_contain_text("TikTok connected.")
+        expect(product.account("Ada Lovelace")).to_contain_text("Active")
+        expect(page).to_have_url(product.url + "/")
+
+    def test_cancelling(self, product: Product) -> None:
+        page = product.page
+        with page.expect_popup() as opened:
+            page.get_by_role("button", name="Connect in a pop-up").click()
+        continue_to_tiktok(opened.value)
+
+        with opened.value.expect_event("close"):
+            opened.value.get_by_role("button", name="Cancel").click()
+
+        expect(product.notice()).to_contain_text("You cancelled. Nothing was connected.")
+
+    def test_closing_the_window(self, product: Product, shoot: Shoot) -> None:
+        page = product.page
+        with page.expect_popup() as opened:
+            page.get_by_role("button", name="Connect in a pop-up").click()
+        expect(heading(opened.value)).to_have_text("Connect your TikTok account")
+
+        opened.value.close()
+
+        expect(product.notice()).to_contain_text("The window was closed.")
+        shoot(page, "closed")
+
+    def test_a_blocked_window_becomes_the_full_page(self, product: Product, ada: str) -> None:
+        page = product.page
+        page.evaluate("window.open = () => null")
+
+        page.get_by_role("button", name="Connect in a pop-up").click()
+
+        expect(heading(page)).to_have_text("Connect your TikTok account")
+        continue_to_tiktok(page)
+        authorize(page, ada)
+        expect(product.account("Ada Lovelace")).to_contain_text("Active")
+
+
+class TestWithoutJavaScript:
+    """Everything but the pop-up works."""
+
+    @pytest.fixture
+    def browser_context_args(self) -> dict[str, bool]:
+        return {"java_script_enabled": False}
+
+    def test_link_and_unlink(self, product: Product, ada: str) -> None:
+        page = product.page
+        expect(page.get_by_role("button", name="Connect in a pop-up")).to_be_hidden()
+        product.go_to_tiktok()
+        authorize(page, ada)
+        expect(product.account("Ada Lovelace")).to_contain_text("Active")
+
+        product.account("Ada Lovelace").get_by_role("link", name="Disconnect").click()
+        page.get_by_role("button", name="Disconnect").click()
+
+        expect(page.get_by_text("No TikTok account is connected yet.")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+class TestLook:
+    """Pages in both colours, on the narrowest screen and a wide one."""
+
+    @pytest.fixture
+    def browser_context_args(self, scheme: str, width: int) -> dict[str, object]:
+        return {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+
+    def test_look(
+        self,
+        product: Product,
+        new_person: Callable[..., str],
+        journey: Journey,
+        shoot: Shoot,
+        scheme: str,
+        width: int,
+    ) -> None:
+        page = product.page
+        journey.tiktok.set(refresh_seconds=3 * 86_400)
+        soon = new_person("Grace Brewster Murray Hopper of the Navy")
+        journey.link(product.user, soon, off=["user.info.stats", "video.list"])
+        journey.tiktok.set(refresh_seconds=15_552_000)
+        gone = journey.link(product.user, new_person("Katherine Johnson")).account_id
+        open_id = journey.backend.account(gone)["open_id"]
+        journey.tiktok.control("POST", f"/users/{open_id}/remove", {"reason": 1})
+        journey.world.advance(hours=3)
+        journey.backend.vend(gone)
+        journey.link(product.user, new_person("Ada Lovelace"))
+
+        page.goto(product.url)
+        expect(product.account("Ada Lovelace")).to_contain_text("Active")
+        expect(product.account("Grace")).to_contain_text("Reconnect soon")
+        expect(product.account("Katherine Johnson")).to_contain_text("Needs reconnecting")
+
+        shoot(page, f"accounts-{scheme}-{width}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        product.start_connecting()
+        shoot(page, f"connect-page-{scheme}-{width}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,158 @@
+"""How the tests bring the stack into the states in which it gives its answers."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+
+from local.aws import LocalAws
+from tests.flows.http_browser import HttpBrowser
+from tests.flows.journey import Journey, Linked, consent
+from tiktok_linking.sessions import session_key
+
+HOURS_BEYOND_AN_ACCESS_TOKEN = 3  # the built-in TikTok's live two
+
+
+class Stage(Journey):
+    """A journey that meets new people each time, so that no state is anybody else's."""
+
+    def someone(self) -> str:
+        """A TikTok user that nobody knows yet."""
+        name = f"person_{secrets.token_hex(6)}"
+        self.tiktok.control("POST", "/users", {"user": name})
+        return name
+
+    def end_user(self) -> str:
+        """A user of the team's product that nobody knows yet."""
+        return f"u_{secrets.token_hex(6)}"
+
+    def link_someone(self, *, off: Collection[str] = (), **wishes: object) -> Linked:
+        """A fresh link of a fresh person."""
+        return self.link(self.end_user(), self.someone(), off=off, **wishes)
+
+    def account(self, **wishes: object) -> str:
+        """The id of a freshly linked account."""
+        return self.link_someone(off=(), **wishes).account_id
+
+    def expired_account(self, **wishes: object) -> str:
+        """One whose access token is dead and whose link is alive."""
+        account_id = self.account(**wishes)
+        self.let_the_access_token_expire()
+        return account_id
+
+    def let_the_access_token_expire(self) -> None:
+        self.world.advance(hours=HOURS_BEYOND_AN_ACCESS_TOKEN)
+
+    def overdue_account(self) -> str:
+        """One whose `relink_by` has passed, its access token with it."""
+        self.tiktok.set(refresh_seconds=3_600, access_seconds=600)
+        account_id = self.account()
+        self.world.advance(seconds=3_601)
+        return account_id
+
+    def rejected_account(self) -> str:
+        """One whose owner took the app away at TikTok, as the next renewal finds out."""
+        account_id = self.expired_account()
+        self.tiktok.control(
+            "POST", f"/users/{self.backend.account(account_id)['open_id']}/remove", {"reason": 1}
+        )
+        assert self.backend.vend(account_id).status_code == 409
+        return account_id
+
+    def unlinked_account(self) -> str:
+        account_id = self.account()
+        self.backend.unlink(account_id)
+        return account_id
+
+    def revoked_account(self) -> str:
+        """One that TikTok's webhook has marked; what handles that is not built yet."""
+        account_id = self.account()
+        self._write_grant(account_id, "SET st = :st, rs = :rs", st="revoked", rs="revoked_by_user")
+        return account_id
+
+    def leased_account(self) -> str:
+        """One with a dead access token, which another worker is renewing for a minute more."""
+        account_id = self.expired_account()
+        until = int(self.world.now().timestamp() * 1000) + 60_000
+        self._write_grant(account_id, "SET lo = :lo, lu = :lu", lo="another worker", lu=until)
+        return account_id
+
+    def broken_account(self) -> str:
+        """One whose record nobody can read: the functions have to fail."""
+        account_id = self.account()
+        self._write_grant(account_id, "SET st = :st", st="no such status")
+        return account_id
+
+    def broken_session(self) -> tuple[str, str]:
+        """A session whose record nobody can read: its id, and the callback of an attempt."""
+        session, departure = self.depart(HttpBrowser())
+        self._write(
+            "Sessions",
+            {"pk": {"S": f"s#{session_key(session)}"}},
+            "SET st = :st",
+            st="no such status",
+        )
+        return session, self.callback_of(departure)
+
+    def _write_grant(self, account_id: str, expression: str, **values: str | int) -> None:
+        grant = account_id.removeprefix("acct_")[:24]
+        self._write("Accounts", {"pk": {"S": grant}, "sk": {"S": "grant"}}, expression, **values)
+
+    def _write(
+        self, table: str, key: dict[str, dict[str, str]], expression: str, **values: str | int
+    ) -> None:
+        """Write a state that no request brings about straight into a table."""
+        database = LocalAws(self.world.endpoints["aws"]).client("dynamodb")
+        (name,) = (t for t in database.list_tables()["TableNames"] if table in t)
+        database.update_item(
+            TableName=name,
+            Key=key,
+            UpdateExpression=expression,
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeValues={
+                f":{k}": {"N": str(v)} if isinstance(v, int) else {"S": v}
+                for k, v in values.items()
+            },
+        )
+
+    def depart(self, browser: HttpBrowser, **wishes: object) -> tuple[str, requests.Response]:
+        """Begin a session and press its button: its id, and the redirect to TikTok."""
+        begun = self.backend.begin(self.end_user(), **wishes)
+        link = browser.open(begun["url"]).link("Continue with TikTok")
+        return begun["id"], browser.send("GET", link)
+
+    def authorize_url(self, **wishes: object) -> str:
+        """Where the button of a new session leads."""
+        begun = self.backend.begin(self.end_user(), **wishes)
+        return HttpBrowser().open(begun["url"]).link("Continue with TikTok")
+
+    def relink(self, account_id: str, person: str) -> Any:
+        """Relink an account with somebody's TikTok account; answers the session."""
+        begun = self.backend.call("POST", f"/v1/accounts/{account_id}/relink", {}).json()
+        browser = HttpBrowser()
+        page = browser.click(browser.open(begun["url"]), "Continue with TikTok")
+        consent(browser, page, person)
+        return self.backend.session(begun["id"])
+
+    def callback_of(self, departure: requests.Response, **choice: object) -> str:
+        """The address to which TikTok sends the browser after the person's choice."""
+        asked = {"authorize_url": departure.headers["Location"], "user": self.someone(), **choice}
+        return str(self.tiktok.control("POST", "/consent", asked)["redirect"])
+
+    @contextmanager
+    def wrong_client_secret(self, registration: str) -> Iterator[None]:
+        """TikTok's portal has another secret for an app than the stack."""
+        manager = LocalAws(self.world.endpoints["aws"]).client("secretsmanager")
+        (secret,) = manager.list_secrets()["SecretList"]
+        known = json.loads(manager.get_secret_value(SecretId=secret["ARN"])["SecretString"])
+        self.tiktok.control("POST", f"/apps/{registration}", {"client_secret": "changed in portal"})
+        try:
+            yield
+        finally:
+            right = {"client_secret": known[registration]["current"]}
+            self.tiktok.control("POST", f"/apps/{registration}", right)

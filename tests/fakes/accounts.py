@@ -1,0 +1,459 @@
+"""The accounts table in memory. The contract suite in tests/adapters holds it to the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tests.fakes.happenings import Happenings
+from tiktok_linking.accounts import (
+    Account,
+    Grant,
+    RefreshMode,
+    RelinkReason,
+    SealedPair,
+    Status,
+    split_account_id,
+)
+from tiktok_linking.ports import AuthorisedPair, DuePage, Failure, RenewedPair, Saved
+from tiktok_linking.renewal import DUE_SHARDS
+from tiktok_linking.schedule import slot_of
+
+_EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A grant as written, beside what no reader is shown."""
+
+    grant: Grant
+    authorisation: bytes
+    is_revoking: bool = False
+
+    @property
+    def is_ended(self) -> bool:
+        return self.is_revoking or self.grant.revocation is not None
+
+    def read(self) -> Grant:
+        return replace(self.grant, status=Status.UNLINKED) if self.is_ended else self.grant
+
+
+class AccountsInMemory:
+    """Implements the ports Grants, Links, Authorisations and Directory."""
+
+    def __init__(self, happenings: Happenings) -> None:
+        self._happenings = happenings
+        self._grants: dict[str, _Stored] = {}
+        self._accounts: dict[str, Account] = {}
+
+    # -- for tests ------------------------------------------------------------------------------
+
+    def grant(self, grant_id: str) -> Grant:
+        """Look without being counted."""
+        return self._grants[grant_id].read()
+
+    def account(self, account_id: str) -> Account:
+        """Look without being counted."""
+        return self._accounts[account_id]
+
+    def change(self, grant_id: str, **fields: object) -> None:
+        """Set facts of a grant directly, for a start that no sequence of calls reaches quickly."""
+        stored = self._grants[grant_id]
+        self._grants[grant_id] = replace(stored, grant=replace(stored.grant, **fields))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self._grants)
+
+    # -- Grants ---------------------------------------------------------------------------------
+
+    def read(self, grant_id: str) -> Grant | None:
+        """See ports.Grants."""
+        with self._happenings.call("grants.read"):
+            stored = self._grants.get(grant_id)
+            return None if stored is None else stored.read()
+
+    def read_many(self, grant_ids: Iterable[str]) -> Mapping[str, Grant]:
+        """See ports.Grants."""
+        with self._happenings.call("grants.read_many"):
+            return {id: self._grants[id].read() for id in grant_ids if id in self._grants}
+
+    def take_lease(self, grant: Grant, *, owner: str, until: datetime, now: datetime) -> bool:
+        """See ports.Grants."""
+        with self._happenings.call("grants.take_lease"):
+            stored = self._grants[grant.id]
+            kept = stored.grant
+            if grant.pair is None or kept.pair is None or kept.is_leased(now):
+                return False
+            if kept.pair.fingerprint != grant.pair.fingerprint:
+                return False
+            if stored.is_ended != (grant.status is Status.UNLINKED):
+                return False
+            if not stored.is_ended and kept.status is not Status.ACTIVE:
+                return False
+            self._write(
+                stored,
+                lease_owner=owner,
+                lease_until=until,
+                intent=grant.pair.fingerprint,
+                recovering_since=None,
+            )
+            return True
+
+    def save_renewed(
+        self, renewed: RenewedPair, *, due_at: datetime | None, now: datetime
+    ) -> Saved:
+        """See ports.Grants."""
+        with self._happenings.call("grants.save_renewed"):
+            stored = self._grants.get(renewed.grant_id)
+            if stored is None or stored.grant.pair is None:
+                return Saved.ENDED
+            if stored.grant.write_id == renewed.write_id:
+                return Saved.STORED
+            if stored.grant.pair.fingerprint != renewed.spent:
+                return Saved.NEWER
+            self._write(
+                stored,
+                **_settled(stored.grant, renewed.pair, due_at),
+                last_success_at=now,
+                write_id=renewed.write_id,
+                version=stored.grant.version + 1,
+                rotations=stored.grant.rotations + 1,
+            )
+            return Saved.STORED
+
+    def release(self, grant_id: str, *, owner: str, failure: Failure, now: datetime) -> None:
+        """See ports.Grants."""
+        with self._happenings.call("grants.release"):
+            stored = self._grants[grant_id]
+            kept = stored.grant
+            if kept.lease_owner != owner:
+                return
+            since = (kept.recovering_since or now) if failure.keeps_intent else None
+            self._write(
+                stored,
+                lease_owner=None,
+                lease_until=None,
+                intent=kept.intent if failure.keeps_intent else None,
+                recovering_since=since,
+                failing_since=kept.failing_since or now,
+                failures=kept.failures + 1,
+                last_error=failure.error,
+                last_log_id=failure.log_id,
+                backoff_until=failure.backoff_until,
+            )
+
+    def mark_recovering(self, grant: Grant, *, now: datetime) -> bool:
+        """See ports.Grants."""
+        with self._happenings.call("grants.mark_recovering"):
+            stored = self._grants[grant.id]
+            kept = stored.grant
+            if kept.intent is None or kept.intent != grant.intent or kept.pair is None:
+                return False
+            if kept.pair.fingerprint != kept.intent or kept.is_leased(now):
+                return False
+            if kept.recovering_since is not None:
+                return False
+            self._write(stored, recovering_since=now)
+            return True
+
+    def require_relink(self, grant: Grant, reason: RelinkReason, *, now: datetime) -> bool:
+        """See ports.Grants."""
+        with self._happenings.call("grants.require_relink"):
+            stored = self._grants[grant.id]
+            kept = stored.grant
+            if grant.pair is None or kept.pair is None:
+                return False
+            if kept.pair.fingerprint != grant.pair.fingerprint:
+                return False
+            self._write(
+                stored,
+                status=Status.RELINK_REQUIRED,
+                reason=reason.value,
+                lease_owner=None,
+                lease_until=None,
+                intent=None,
+                recovering_since=None,
+                backoff_until=None,
+                due_at=None,
+                failing_since=kept.failing_since or now,
+                version=kept.version + 1,
+            )
+            return True
+
+    def postpone(self, grant: Grant, due_at: datetime | None) -> None:
+        """See ports.Grants."""
+        with self._happenings.call("grants.postpone"):
+            stored = self._grants[grant.id]
+            if grant.due_at is not None and stored.grant.due_at == grant.due_at:
+                self._write(stored, due_at=_slot(due_at))
+
+    def due(self, shard: int, *, now: datetime, limit: int, after: object | None) -> DuePage:
+        """See ports.Grants."""
+        with self._happenings.call("grants.due"):
+            found = sorted(
+                (stored.grant.due_at, grant_id)
+                for grant_id, stored in self._grants.items()
+                if _shard(grant_id) == shard
+                and stored.grant.due_at is not None
+                and stored.grant.due_at <= now
+            )
+            start = after if isinstance(after, int) else 0
+            end = start + limit
+            ids = tuple(grant_id for _, grant_id in found[start:end])
+            return DuePage(ids, end if end < len(found) else None)
+
+    # -- Links ----------------------------------------------------------------------------------
+
+    def read_link(self, account_id: str) -> tuple[Grant, Account] | None:
+        """See ports.Links."""
+        with self._happenings.call("links.read_link"):
+            return self._link(account_id)
+
+    def read_partition(self, account_id: str) -> tuple[Grant | None, Sequence[Account]]:
+        """See ports.Links."""
+        with self._happenings.call("links.read_partition"):
+            parts = split_account_id(account_id)
+            if parts is None:
+                return None, ()
+            stored = self._grants.get(parts[0])
+            return (None if stored is None else stored.read()), self._accounts_of(parts[0])
+
+    def mark_used(self, grant: Grant, *, due_at: datetime | None, now: datetime) -> None:
+        """See ports.Links."""
+        with self._happenings.call("links.mark_used"):
+            stored = self._grants[grant.id]
+            if _fingerprint(stored.grant) == _fingerprint(grant) is not None:
+                self._write(stored, last_used_at=now, due_at=_slot(due_at))
+
+    def pass_deadline(self, grant: Grant, *, now: datetime) -> Grant:
+        """See ports.Links."""
+        with self._happenings.call("links.pass_deadline"):
+            stored = self._grants[grant.id]
+            if stored.grant.version == grant.version and stored.grant.is_past_deadline(now):
+                self._write(
+                    stored,
+                    status=Status.RELINK_REQUIRED,
+                    reason=RelinkReason.REFRESH_TOKEN_EXPIRED.value,
+                    due_at=None,
+                    version=grant.version + 1,
+                )
+            return self._grants[grant.id].read()
+
+    def mark_unlinked(self, account: Account, *, now: datetime) -> None:
+        """See ports.Links."""
+        with self._happenings.call("links.mark_unlinked"):
+            row = self._accounts[account.id]
+            self._accounts[account.id] = replace(row, unlinked_at=row.unlinked_at or now)
+            stored = self._grants[account.grant_id]
+            self._write(stored, version=stored.grant.version + 1)
+
+    def mark_revoking(self, grant: Grant, *, now: datetime) -> bool:
+        """See ports.Links."""
+        with self._happenings.call("links.mark_revoking"):
+            stored = self._grants[grant.id]
+            if grant.pair is None or stored.grant.authorised_at != grant.authorised_at:
+                return False
+            self._write(stored, due_at=None, version=stored.grant.version + 1)
+            self._grants[grant.id] = replace(self._grants[grant.id], is_revoking=True)
+            return True
+
+    def forget_tokens(self, grant: Grant, *, revocation: str, now: datetime) -> bool:
+        """See ports.Links."""
+        with self._happenings.call("links.forget_tokens"):
+            stored = self._grants[grant.id]
+            if grant.pair is None or stored.grant.pair is None:
+                return True
+            if _fingerprint(stored.grant) != _fingerprint(grant) or not stored.is_ended:
+                return False
+            self._write(
+                stored,
+                **_no_lease(),
+                status=Status.UNLINKED,
+                revocation=revocation,
+                pair=None,
+                due_at=None,
+                version=stored.grant.version + 1,
+            )
+            return True
+
+    # -- Authorisations -------------------------------------------------------------------------
+
+    def save_authorised(
+        self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
+    ) -> Saved:
+        """See ports.Authorisations."""
+        with self._happenings.call("authorisations.save_authorised"):
+            stored = self._grants.get(authorised.grant_id)
+            if stored is not None and stored.authorisation == authorised.write_id:
+                return Saved.STORED
+            has_home = stored is not None and stored.grant.pair is not None and not stored.is_ended
+            if only_existing and not has_home:
+                return Saved.ENDED
+            if stored is not None and stored.grant.authorised_at >= authorised.authorised_at:
+                return Saved.NEWER if has_home else Saved.ENDED
+            self._grants[authorised.grant_id] = _Stored(
+                _authorised(authorised, None if stored is None else stored.grant, due_at),
+                authorised.write_id,
+            )
+            return Saved.STORED
+
+    def save_account(self, account: Account) -> None:
+        """See ports.Authorisations."""
+        with self._happenings.call("authorisations.save_account"):
+            before = self._accounts.get(account.id)
+            if before is None:
+                self._accounts[account.id] = account
+            elif before.authorised_at < account.authorised_at:
+                self._accounts[account.id] = replace(
+                    account,
+                    linked_at=before.linked_at,
+                    mode=before.mode,
+                    profile=account.profile or before.profile,
+                    unlinked_at=None,
+                )
+
+    # -- Directory ------------------------------------------------------------------------------
+
+    def read_account(self, account_id: str) -> tuple[Grant, Account] | None:
+        """See ports.Directory."""
+        with self._happenings.call("directory.read_account"):
+            found = self._link(account_id)
+            return None if found is None else (replace(found[0], pair=None), found[1])
+
+    def list_accounts(
+        self,
+        *,
+        tenant_id: str | None,
+        end_user_id: str | None,
+        after: str | None,
+        limit: int,
+    ) -> tuple[Sequence[tuple[Grant, Account]], str | None]:
+        """See ports.Directory."""
+        with self._happenings.call("directory.list_accounts"):
+            rows = sorted(
+                (_place(row), row)
+                for row in self._accounts.values()
+                if row.tenant_id == tenant_id
+                and end_user_id in (None, row.end_user_id)
+                and (after is None or _place(row) > after)
+            )
+            page = rows[:limit]
+            found = [
+                (replace(self._grants[row.grant_id].read(), pair=None), row) for _, row in page
+            ]
+            return found, page[-1][0] if len(rows) > limit else None
+
+    def update_account(
+        self,
+        account: Account,
+        grant: Grant,
+        *,
+        metadata: Mapping[str, str] | None,
+        mode: RefreshMode | None,
+        due_at: datetime | None,
+    ) -> None:
+        """See ports.Directory."""
+        with self._happenings.call("directory.update_account"):
+            row = self._accounts[account.id]
+            self._accounts[account.id] = replace(
+                row,
+                metadata=row.metadata if metadata is None else dict(metadata),
+                mode=mode or row.mode,
+            )
+            stored = self._grants[grant.id]
+            self._write(stored, version=stored.grant.version + 1)
+            if mode is not None:
+                modes = [a.mode for a in self._accounts_of(grant.id) if a.unlinked_at is None]
+                self._write(
+                    self._grants[grant.id],
+                    mode=max(modes, key=_EAGERNESS.index),
+                    due_at=_slot(due_at),
+                )
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _write(self, stored: _Stored, **fields: object) -> None:
+        changed = replace(stored.grant, **fields)  # type: ignore[arg-type]
+        self._grants[changed.id] = replace(stored, grant=changed)
+
+    def _accounts_of(self, grant_id: str) -> list[Account]:
+        return [row for row in self._accounts.values() if row.grant_id == grant_id]
+
+    def _link(self, account_id: str) -> tuple[Grant, Account] | None:
+        row = self._accounts.get(account_id)
+        stored = None if row is None else self._grants.get(row.grant_id)
+        return None if row is None or stored is None else (stored.read(), row)
+
+
+def _authorised(authorised: AuthorisedPair, before: Grant | None, due_at: datetime | None) -> Grant:
+    pair = authorised.pair
+    if before is None:
+        before = Grant(
+            id=authorised.grant_id,
+            registration=authorised.registration,
+            open_id=authorised.open_id,
+            status=Status.ACTIVE,
+            pair=None,
+            scopes=(),
+            expires_at=None,
+            issued_at=None,
+            relink_by=None,
+            authorised_at=authorised.authorised_at,
+            version=0,
+        )
+    fields = _settled(before, pair, due_at) | {
+        "authorised_at": authorised.authorised_at,
+        "last_success_at": pair.issued_at,
+        "write_id": authorised.write_id,
+        "revocation": None,
+        "version": before.version + 1,
+    }
+    return replace(before, **fields)  # type: ignore[arg-type]
+
+
+def _settled(before: Grant, pair: SealedPair, due_at: datetime | None) -> dict[str, object]:
+    """What every stored pair settles."""
+    relink_by = before.relink_by if pair.relink_by is None else pair.relink_by
+    return _no_lease() | {
+        "status": Status.ACTIVE,
+        "pair": replace(pair, relink_by=relink_by),
+        "scopes": pair.scopes,
+        "issued_at": pair.issued_at,
+        "expires_at": pair.expires_at,
+        "relink_by": relink_by,
+        "due_at": _slot(due_at),
+    }
+
+
+def _no_lease() -> dict[str, object]:
+    """No lease, no intent, no record of failures."""
+    return {
+        "reason": None,
+        "lease_owner": None,
+        "lease_until": None,
+        "intent": None,
+        "recovering_since": None,
+        "failing_since": None,
+        "failures": 0,
+        "last_error": None,
+        "last_log_id": None,
+        "backoff_until": None,
+    }
+
+
+def _fingerprint(grant: Grant) -> bytes | None:
+    return None if grant.pair is None else grant.pair.fingerprint
+
+
+def _slot(due_at: datetime | None) -> datetime | None:
+    return None if due_at is None else slot_of(due_at)
+
+
+def _shard(grant_id: str) -> int:
+    return sum(grant_id.encode()) % DUE_SHARDS
+
+
+def _place(row: Account) -> str:
+    day = "9999-12-31" if row.relink_by is None else row.relink_by.date().isoformat()
+    return f"{day}#{row.id}"

@@ -1,0 +1,27 @@
+"""Time that stands still until a test, or a pause of the code under test, moves it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+class Clock:
+    """``now`` for the code under test; ``pause`` is sleeping that takes no time."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+        self.paused_seconds: list[float] = []
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **span: float) -> None:
+        """Let time pass: ``advance(hours=2)``."""
+        self.now += timedelta(**span)
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, as far as the code under test can tell."""
+        self.paused_seconds.append(seconds)
+        self.now += timedelta(seconds=seconds)

@@ -1,0 +1,44 @@
+"""The two queues as lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.fakes.happenings import Happenings
+from tiktok_linking.ports import AuthorisedPair, RenewedPair
+
+
+class MemoryRescueQueue:
+    """Implements the port RescueQueue."""
+
+    def __init__(self, happenings: Happenings) -> None:
+        self._happenings = happenings
+        self.parcels: list[RenewedPair | AuthorisedPair] = []
+
+    def put_renewed(self, renewed: RenewedPair) -> None:
+        """See ports.RescueQueue."""
+        with self._happenings.call("rescue.put_renewed"):
+            self.parcels.append(renewed)
+
+    def put_authorised(self, authorised: AuthorisedPair) -> None:
+        """See ports.RescueQueue."""
+        with self._happenings.call("rescue.put_authorised"):
+            self.parcels.append(authorised)
+
+
+class MemoryRenewalQueue:
+    """Implements the port RenewalQueue."""
+
+    def __init__(self, happenings: Happenings) -> None:
+        self._happenings = happenings
+        self.batches: list[tuple[str, ...]] = []
+
+    def put(self, grant_ids: Sequence[str]) -> None:
+        """See ports.RenewalQueue."""
+        with self._happenings.call("renewals.put"):
+            self.batches.append(tuple(grant_ids))
+
+    @property
+    def grant_ids(self) -> list[str]:
+        """All that was sent, in order."""
+        return [grant_id for batch in self.batches for grant_id in batch]

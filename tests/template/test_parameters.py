@@ -1,0 +1,122 @@
+"""What a deployer is asked, and which answers are refused before anything is created."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tiktok_linking.oauth import is_scope
+from tiktok_linking.return_urls import is_origin
+
+# (parameter, accepted, refused)
+ANSWERS = [
+    (
+        "AppRegistrations",
+        ["default=aw12", "default=aw1234567890abcd,sandbox=sbaw1234567890ab"],
+        ["", "aw12", "default=", "sandbox=aw12", "default=aw12, other=aw13", "default=aw12,X=aw13"],
+    ),
+    (
+        "ScopesRequired",
+        ["user.info.basic", "user.info.basic,video.list"],
+        ["", "user", "user.info.basic, video.list", "user.info.basic,"],
+    ),
+    ("ScopesOptional", ["", "video.list"], ["video.list,", "Video.List"]),
+    (
+        "ReturnOrigins",
+        ["", "https://app.example.com", "https://a.example,https://b.example:8443"],
+        ["https://app.example.com/", "http://app.example.com", "https://App.example.com", "*"],
+    ),
+    ("CustomDomainName", ["", "link.example.com"], ["https://link.example.com", "link", "a..b"]),
+    (
+        "CertificateArn",
+        ["", "arn:aws:acm:eu-west-1:123456789012:certificate/0a1b"],
+        ["arn:aws:iam::123456789012:server-certificate/x"],
+    ),
+    ("HostedZoneId", ["", "Z0123456789ABCDEFGHIJ"], ["example.com", "/hostedzone/Z1"]),
+    ("PublicBaseUrl", ["", "https://link.example.com"], ["https://a.example/", "http://a.example"]),
+    (
+        "RefreshSchedule",
+        ["rate(2 minutes)", "rate(5 minutes)", "rate(59 minutes)", "rate(1 hour)"],
+        ["rate(1 minutes)", "rate(1 minute)", "rate(5 minute)", "rate(60 minutes)", "5 minutes"],
+    ),
+    (
+        "PermissionsBoundaryArn",
+        ["", "arn:aws:iam::123456789012:policy/team/boundary"],
+        ["arn:aws:iam::123456789012:role/boundary"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "accepted", "refused"), ANSWERS)
+def test_a_parameter_takes_good_answers_and_refuses_bad_ones(
+    template: dict[str, Any], name: str, accepted: list[str], refused: list[str]
+) -> None:
+    pattern = template["Parameters"][name]["AllowedPattern"]
+
+    assert [answer for answer in accepted if not re.fullmatch(pattern, answer)] == []
+    assert [answer for answer in refused if re.fullmatch(pattern, answer)] == []
+
+
+def test_the_code_accepts_what_the_template_accepts() -> None:
+    """An answer that deploys and then fails in every function would be worse than none."""
+    accepted = {name: answers for name, answers, _ in ANSWERS}
+
+    for answer in accepted["ReturnOrigins"]:
+        assert all(is_origin(origin) for origin in answer.split(",") if origin)
+    for answer in accepted["ScopesRequired"] + accepted["ScopesOptional"]:
+        assert all(is_scope(scope) for scope in answer.split(",") if scope)
+
+
+def test_every_parameter_explains_itself(template: dict[str, Any]) -> None:
+    for name, parameter in template["Parameters"].items():
+        assert parameter["Description"].endswith("."), name
+        assert parameter["ConstraintDescription"].endswith("."), name
+        assert parameter.keys() & {"AllowedPattern", "AllowedValues", "MinValue"}, name
+
+
+def test_every_parameter_is_asked_for_in_a_group_under_a_label(template: dict[str, Any]) -> None:
+    interface = template["Metadata"]["AWS::CloudFormation::Interface"]
+    grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+
+    assert sorted(grouped) == sorted(template["Parameters"])
+    assert set(interface["ParameterLabels"]) == set(template["Parameters"])
+
+
+def test_every_parameter_is_read(template: dict[str, Any]) -> None:
+    text = json.dumps({k: template[k] for k in ("Globals", "Resources", "Conditions")})
+    unread = [
+        name
+        for name in template["Parameters"]
+        if f'{{"Ref": "{name}"}}' not in text and f"${{{name}}}" not in text
+    ]
+
+    assert unread == []
+
+
+def test_defaults_ask_for_the_least(template: dict[str, Any]) -> None:
+    parameters = template["Parameters"]
+
+    assert parameters["ScopesRequired"]["Default"] == "user.info.basic"
+    assert parameters["ScopesOptional"]["Default"] == ""
+    assert {n for n, p in parameters.items() if "Default" not in p} == {
+        "AppName",
+        "AppRegistrations",
+    }
+
+
+def test_answers_that_do_not_go_together_are_refused(template: dict[str, Any]) -> None:
+    said = {
+        assertion["AssertDescription"]
+        for rule in template["Rules"].values()
+        for assertion in rule["Assertions"]
+    }
+
+    assert said == {
+        "CustomDomainName needs CertificateArn.",
+        "Give CustomDomainName or PublicBaseUrl, not both.",
+        "CertificateArn is for CustomDomainName, which is empty.",
+        "HostedZoneId is for CustomDomainName, which is empty.",
+    }

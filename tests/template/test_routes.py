@@ -1,0 +1,131 @@
+"""Which routes there are, who may call them, and what is written down of a call."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from typing import Any
+
+from local.deploy import routes_of
+
+PUBLIC = {
+    "GET /connect/{id}",
+    "GET /connect/{id}/status",
+    "GET /authorize",
+    "GET /callback",
+}
+ROUTES = {
+    "GET /connect/{id}": "AuthorizeFunction",
+    "GET /connect/{id}/status": "AuthorizeFunction",
+    "GET /authorize": "AuthorizeFunction",
+    "GET /callback": "CallbackFunction",
+    "POST /v1/link-sessions": "SessionsFunction",
+    "GET /v1/link-sessions/{id}": "SessionsFunction",
+    "DELETE /v1/link-sessions/{id}": "SessionsFunction",
+    "POST /v1/accounts/{id}/relink": "SessionsFunction",
+    "GET /v1/accounts": "AccountsFunction",
+    "GET /v1/accounts/{id}": "AccountsFunction",
+    "PATCH /v1/accounts/{id}": "AccountsFunction",
+    "POST /v1/accounts/{id}/token": "TokensFunction",
+    "DELETE /v1/accounts/{id}": "UnlinkFunction",
+}
+
+
+def test_these_routes_lead_to_these_functions(plain: dict[str, Any]) -> None:
+    assert {route.key: route.function for route in routes_of(plain)} == ROUTES
+
+
+def test_every_route_needs_a_signature_but_for_an_explicit_list(plain: dict[str, Any]) -> None:
+    assert {route.key for route in routes_of(plain) if not route.needs_iam} == PUBLIC
+    assert all(key.split(" ")[1].startswith("/v1/") for key in ROUTES.keys() - PUBLIC)
+
+
+def test_a_new_route_starts_out_closed(template: dict[str, Any]) -> None:
+    auth = template["Resources"]["HttpApi"]["Properties"]["Auth"]
+
+    assert auth == {"EnableIamAuthorizer": True, "DefaultAuthorizer": "AWS_IAM"}
+
+
+def test_each_handler_serves_the_routes_that_the_template_gives_it() -> None:
+    # The callback has one route and asks no table.
+    for function in set(ROUTES.values()) - {"CallbackFunction"}:
+        name = function.removesuffix("Function").lower()
+        served = set(importlib.import_module(f"functions.{name}.app").ROUTES)
+
+        assert served == {key for key, target in ROUTES.items() if target == function}, name
+
+
+def test_each_route_may_invoke_its_function_and_nothing_else_may(plain: dict[str, Any]) -> None:
+    """One permission for each route, bound to this API."""
+    permissions = [r for r in plain["Resources"].values() if r["Type"] == "AWS::Lambda::Permission"]
+
+    assert len(permissions) == len(ROUTES)
+    for permission in permissions:
+        properties = permission["Properties"]
+        assert properties["Principal"] == "apigateway.amazonaws.com"
+        assert properties["SourceArn"]["Fn::Sub"][1]["__ApiId__"] == {"Ref": "HttpApi"}
+
+
+def test_every_route_is_throttled_and_public_ones_more(template: dict[str, Any]) -> None:
+    api = template["Resources"]["HttpApi"]["Properties"]
+    usual = api["DefaultRouteSettings"]
+
+    assert set(api["RouteSettings"]) == PUBLIC
+    for settings in api["RouteSettings"].values():
+        assert settings["ThrottlingRateLimit"] < usual["ThrottlingRateLimit"]
+        assert settings["ThrottlingBurstLimit"] < usual["ThrottlingBurstLimit"]
+
+
+def test_the_access_log_is_json_without_path_query_or_header(plain: dict[str, Any]) -> None:
+    """Session ids, codes and states stand in the path, the query and the cookies."""
+    settings = _stage(plain)["AccessLogSettings"]
+    variables = set(re.findall(r"\$context\.([\w.]+)", settings["Format"]))
+
+    assert settings["DestinationArn"] == {"Fn::GetAtt": ["AccessLogs", "Arn"]}
+    assert isinstance(json.loads(settings["Format"]), dict)
+    assert "\n" not in settings["Format"]
+    assert variables == {
+        "requestId",
+        "requestTime",
+        "routeKey",
+        "status",
+        "identity.userArn",
+        "responseLatency",
+        "integrationLatency",
+        "integrationStatus",
+        "integrationErrorMessage",
+        "error.message",
+    }
+
+
+def test_the_stage_tells_the_functions_where_they_are_reached(plain: dict[str, Any]) -> None:
+    """A function's variable cannot: the API is made of the functions."""
+    value = _stage(plain)["StageVariables"]["public_base_url"]
+
+    assert value["Fn::If"][0] == "HasPublicBaseUrl"
+    assert value["Fn::If"][2]["Fn::If"][0] == "HasCustomDomain"
+    assert value["Fn::If"][2]["Fn::If"][2] == {
+        "Fn::Sub": "https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"
+    }
+
+
+def test_one_address_answers_where_there_is_a_domain(plain: dict[str, Any]) -> None:
+    body = plain["Resources"]["HttpApi"]["Properties"]["Body"]
+    (server,) = body["servers"]
+
+    assert server["x-amazon-apigateway-endpoint-configuration"]["disableExecuteApiEndpoint"] == {
+        "Fn::If": ["HasCustomDomain", True, False]
+    }
+
+
+def test_problems_of_the_definition_stop_the_deployment(plain: dict[str, Any]) -> None:
+    api = plain["Resources"]["HttpApi"]["Properties"]
+
+    assert api["FailOnWarnings"] is True
+    assert "x-amazon-apigateway-cors" not in api["Body"]
+
+
+def _stage(plain: dict[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = plain["Resources"]["HttpApiApiGatewayDefaultStage"]["Properties"]
+    return properties

@@ -1,0 +1,228 @@
+"""Ids that never collide, spans that never lie, secrets that never show."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from tests.fakes import samples
+from tests.fakes.clock import NOON
+from tests.fakes.happenings import Happenings
+from tests.fakes.sealing import TransparentSealing
+from tiktok_linking.accounts import (
+    Grant,
+    Secret,
+    Status,
+    account_id,
+    days_until,
+    grant_id,
+    owner_key,
+    split_account_id,
+    tenant_key,
+    token_fingerprint,
+)
+
+# Separators, NUL, bidi and combining characters: what joins and normalisations confuse.
+NASTY = "|#:/.-+\x00\n\u202e\u200b\u0301éé/acct_ls_ "
+TEXTS = st.text(st.one_of(st.sampled_from(NASTY), st.characters(exclude_categories=["Cs"])))
+TENANTS = st.none() | TEXTS
+
+
+def grant() -> Grant:
+    pair = TransparentSealing(Happenings()).seal_pair(
+        samples.answer(), registration="default", now=NOON
+    )
+    return Grant(
+        id=samples.GRANT_ID,
+        registration="default",
+        open_id=samples.OPEN_ID,
+        status=Status.ACTIVE,
+        pair=pair,
+        scopes=samples.SCOPES,
+        expires_at=NOON + timedelta(hours=24),
+        issued_at=NOON,
+        relink_by=NOON + timedelta(days=180),
+        authorised_at=NOON,
+        version=1,
+    )
+
+
+# -- ids ----------------------------------------------------------------------------------------
+
+
+@given(st.tuples(TEXTS, TEXTS), st.tuples(TEXTS, TEXTS))
+@example(("a", "bc"), ("ab", "c"))
+@example(("a\x00", "b"), ("a", "\x00b"))
+@example(("", "ab"), ("ab", ""))
+def test_two_grants_never_share_an_id(one: tuple[str, str], other: tuple[str, str]) -> None:
+    assume(one != other)
+
+    assert grant_id(*one) != grant_id(*other)
+
+
+@given(st.tuples(TEXTS, TEXTS, TENANTS, TEXTS), st.tuples(TEXTS, TEXTS, TENANTS, TEXTS))
+@example(("r", "o", "", "u"), ("r", "o", None, "u"))
+@example(("r", "o", "-", "u"), ("r", "o", None, "u"))
+@example(("r", "o", None, "\u00e9"), ("r", "o", None, "e\u0301"))
+@example(("r", "o", "t", "u#1"), ("r", "o", "t#u", "1"))
+def test_two_accounts_never_share_an_id(
+    one: tuple[str, str, str | None, str], other: tuple[str, str, str | None, str]
+) -> None:
+    assume(one != other)
+
+    assert account_id(*one) != account_id(*other)
+
+
+@given(st.tuples(TENANTS, TEXTS), st.tuples(TENANTS, TEXTS))
+@example(("", "u"), (None, "u"))
+def test_two_owners_never_share_an_index_key(
+    one: tuple[str | None, str], other: tuple[str | None, str]
+) -> None:
+    assume(one != other)
+
+    assert owner_key(*one) != owner_key(*other)
+
+
+@given(TENANTS, TENANTS)
+@example("", None)
+@example("-", None)
+def test_two_tenants_never_share_an_index_key(one: str | None, other: str | None) -> None:
+    assume(one != other)
+
+    assert tenant_key(one) != tenant_key(other)
+
+
+@given(TEXTS, TEXTS, TENANTS, TEXTS)
+def test_an_account_id_is_steady_and_carries_its_grants_id(
+    registration: str, open_id: str, tenant_id: str | None, end_user_id: str
+) -> None:
+    made = account_id(registration, open_id, tenant_id, end_user_id)
+
+    parts = split_account_id(made)
+
+    assert made == account_id(registration, open_id, tenant_id, end_user_id)
+    assert parts is not None
+    assert parts[0] == grant_id(registration, open_id)
+    assert made == f"acct_{parts[0]}{parts[1]}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "acct_",
+        "acct_" + "a" * 47,
+        "acct_" + "a" * 49,
+        "acct_" + "A" * 48,
+        "acct_" + "a" * 47 + "1",
+        "acct_" + "a" * 47 + "é",
+        "a" * 53,
+        "ACCT_" + "a" * 48,
+        "acct_" + "a" * 47 + "\n",
+        "acct_acct_" + "a" * 43,
+    ],
+)
+def test_what_is_no_account_id_is_known_without_a_look_up(value: str) -> None:
+    assert split_account_id(value) is None
+
+
+# -- spans --------------------------------------------------------------------------------------
+
+
+@given(st.integers(min_value=-(10**9), max_value=10**9))
+def test_days_left_are_whole_and_never_negative(seconds: int) -> None:
+    days = days_until(NOON + timedelta(seconds=seconds), NOON)
+
+    assert days == max(0, seconds // 86_400)
+
+
+def test_days_left_are_unknown_where_tiktok_told_no_deadline() -> None:
+    assert days_until(None, NOON) is None
+
+
+def test_an_access_token_is_alive_until_its_last_second_but_not_in_it() -> None:
+    ends = NOON + timedelta(hours=24)
+
+    assert grant().is_alive(ends - timedelta(seconds=1))
+    assert not grant().is_alive(ends)
+    assert not grant().is_alive(NOON, margin=timedelta(hours=24))
+    assert not replace(grant(), expires_at=None).is_alive(NOON)
+
+
+def test_past_its_deadline_an_active_grant_needs_its_owner() -> None:
+    day = NOON + timedelta(days=180)
+
+    assert grant().status_at(day - timedelta(seconds=1)) is Status.ACTIVE
+    assert grant().status_at(day) is Status.RELINK_REQUIRED
+    assert grant().reason_at(day) == "refresh_token_expired"
+
+
+def test_a_deadline_changes_no_other_status() -> None:
+    revoked = replace(grant(), status=Status.REVOKED, reason="revoked_by_user")
+
+    assert revoked.status_at(NOON + timedelta(days=999)) is Status.REVOKED
+    assert revoked.reason_at(NOON + timedelta(days=999)) == "revoked_by_user"
+
+
+def test_a_lease_ends_at_its_time() -> None:
+    leased = replace(grant(), lease_owner="w", lease_until=NOON)
+
+    assert leased.is_leased(NOON - timedelta(seconds=1))
+    assert not leased.is_leased(NOON)
+
+
+def test_an_account_counts_as_relinked_only_after_a_later_authorisation() -> None:
+    first = samples.account()
+
+    assert first.relinked_at is None
+    assert replace(first, authorised_at=NOON + timedelta(days=1)).relinked_at == (
+        NOON + timedelta(days=1)
+    )
+
+
+# -- secrets ------------------------------------------------------------------------------------
+
+CANARY = "act.canary!0001"
+
+
+def test_a_secret_never_prints() -> None:
+    secret = Secret(CANARY)
+    texts = [str(secret), repr(secret), f"{secret}", f"{secret!r:>40}", repr([secret])]
+
+    assert not [text for text in texts if "canary" in text]
+    assert secret.reveal() == CANARY
+
+
+def test_a_secret_cannot_be_serialised() -> None:
+    with pytest.raises(TypeError):
+        json.dumps({"token": Secret(CANARY)})
+    with pytest.raises(TypeError):
+        pickle.dumps(Secret(CANARY))
+
+
+def test_a_secret_shows_no_attribute_to_those_who_dump_objects() -> None:
+    with pytest.raises(TypeError):
+        vars(Secret(CANARY))
+
+
+def test_a_sealed_pair_shows_neither_ciphertext_nor_token() -> None:
+    shown = repr(grant())
+
+    assert "bound" not in shown
+    assert "rft." not in shown
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_a_fingerprint_names_its_token_and_no_other(one: str, other: str) -> None:
+    assume(not any("\ud800" <= c <= "\udfff" for c in one + other))
+
+    same = token_fingerprint(Secret(one)) == token_fingerprint(Secret(other))
+
+    assert same == (one == other)
+    assert len(token_fingerprint(Secret(one))) == 16
