@@ -292,7 +292,7 @@ def _own_credentials(
         if missing := [name for name in names if name not in values]:
             problems.append(
                 f"TIKTOK=real needs {' and '.join(missing)}, from the environment or as lines"
-                f" NAME=value of {file} (docs/tiktok-portal.md says where to find them)"
+                f" NAME=value of {file} (docs/portal-setup.md says where to find them)"
             )
     return values.get(names[0], ""), values.get(names[1], "")
 

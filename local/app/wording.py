@@ -21,7 +21,7 @@ OUTCOMES = {
     "scope_not_granted": "A permission that Acme needs was switched off. Nothing was connected.",
     "account_mismatch": "That is a different TikTok account. The connection was left as it was.",
     "browser_mismatch": "You came back in another browser. Please start again here.",
-    "app_misconfigured": "This app is not set up right. Please tell Acme support.",
+    "app_misconfigured": "Nothing was connected: this app is not set up right. Please tell us.",
     "provider_unavailable": "TikTok had a problem. Please wait a few minutes and try again.",
 }
 WHO_ACTS = {
@@ -30,7 +30,7 @@ WHO_ACTS = {
 }
 REVOKED_AT_TIKTOK: dict[bool | str, str] = {
     True: "Disconnected. Acme no longer has access at TikTok either.",
-    "pending": "Disconnected here. TikTok will be told as soon as it can be reached.",
+    "pending": "Disconnected here. TikTok could not be told yet, and may still list Acme.",
     "not_needed": "Disconnected. Nothing was left to remove at TikTok.",
     False: "Disconnected here. To remove Acme at TikTok too, open TikTok: Profile, menu, "
     "Security and login, Manage app permissions.",

@@ -1,17 +1,18 @@
 """Schemathesis over the document against the local world: whatever is sent, the answer fits.
 
 The cases come from the document: its examples, the corners of every schema, and what Hypothesis
-makes of it, right and wrong. The seed is fixed. Unknown ids would end each of them in 404, so half
-of the well-formed cases get ids that exist.
+makes of it, right and wrong. Unknown ids would end each of them in 404, so half of the well-formed
+cases get ids that exist.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlsplit
 
 import pytest
 import requests
@@ -20,7 +21,6 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import HealthCheck, settings
-from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi.checks import positive_data_acceptance, unsupported_method
 
 from local.sigv4 import REGION, SERVICE
@@ -31,13 +31,18 @@ from tests.flows.http_browser import HttpBrowser
 from tests.flows.journey import query_of
 
 schema = schemathesis.openapi.from_dict(dict(document().content))
-schema.config.generation.update(with_security_parameters=False)  # `Signed` signs what is sent
+schema.config.seed = 20261121
+schema.config.generation.with_security_parameters = False  # `Signed` signs what is sent
+schema.config.phases.fuzzing.extra_data_sources.responses = False  # ids differ from run to run
 
-LEFT_OUT: dict[CheckFunction, str] = {
+LEFT_OUT: dict[Any, str] = {
     unsupported_method: "API Gateway answers 404 to a method without a route, never 405",
     positive_data_acceptance: "some rules are beyond a schema; BEYOND_A_SCHEMA names each",
 }
-"""Schemathesis' own checks that do not apply, each with the reason; all others are on."""
+"""Schemathesis' own checks that do not apply, each with the reason. All others are on."""
+
+LARGER_THAN_API_GATEWAY_TAKES = 431
+"""Its own answer to any route, told in the document's introduction: 10,240 bytes of header."""
 
 BEYOND_A_SCHEMA = (
     "cursor is not one that this list gave",
@@ -52,13 +57,25 @@ BEYOND_A_SCHEMA = (
 
 
 class Signed(requests.auth.AuthBase):
-    """Signs whatever Schemathesis made, as a backend would."""
+    """Signs whatever Schemathesis made, its query encoded as SigV4 wants it: a space is %20."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        base, _, query = str(request.url).partition("?")
+        request.url = f"{base}?{_encoded_for_aws(query)}" if query else base
         to_sign = AWSRequest(request.method, request.url, data=request.body)
         SigV4Auth(Credentials("test", "test"), SERVICE, REGION).add_auth(to_sign)
         request.headers.update(dict(to_sign.headers))
         return request
+
+
+def _encoded_for_aws(query: str) -> str:
+    pairs = (pair.partition("=") for pair in query.replace("+", "%20").split("&"))
+    return "&".join(
+        quote(unquote_to_bytes(name), safe="-_.~")
+        + "="
+        + quote(unquote_to_bytes(value), safe="-_.~")
+        for name, _, value in pairs
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +130,7 @@ def statuses() -> Iterator[dict[str, set[int]]]:
 
 @schema.parametrize()
 @settings(
-    max_examples=150,
+    max_examples=20,
     derandomize=True,
     database=None,
     deadline=None,  # other processes answer
@@ -122,27 +139,21 @@ def statuses() -> Iterator[dict[str, set[int]]]:
 def test_whatever_is_sent_the_answer_is_as_documented(
     case: schemathesis.Case, world: WorldHandle, known: Known, statuses: dict[str, set[int]]
 ) -> None:
-    is_positive = case.meta is not None and case.meta.generation.mode.is_positive
-    if is_positive and zlib.crc32(repr((case.body, case.query, case.path_parameters)).encode()) % 2:
+    is_well_formed = case.meta is not None and case.meta.generation.mode.is_positive
+    sent = repr((case.path_parameters, case.query, case.headers, case.body))
+    if is_well_formed and zlib.crc32(sent.encode("utf-8", "surrogatepass")) % 2:
         known.give_to(case)
 
-    response = case.call_and_validate(
-        base_url=world.endpoints["gateway"],
-        auth=Signed(),
-        allow_redirects=False,
-        timeout=30,
-        excluded_checks=list(LEFT_OUT),
-    )
+    target = {"base_url": world.endpoints["gateway"], "auth": Signed(), "timeout": 30}
+    response = case.call(**target, allow_redirects=False)
+    if response.status_code == LARGER_THAN_API_GATEWAY_TAKES:
+        return
+    case.validate_response(response, excluded_checks=list(LEFT_OUT), transport_kwargs=target)
 
     statuses[case.operation.label].add(response.status_code)
-    STATS.setdefault(case.operation.label, {}).setdefault(response.status_code, 0)
-    STATS[case.operation.label][response.status_code] += 1
+    media_type = response.headers.get("content-type", [""])[0].split(";")[0]
     if response.status_code == 403:
-        assert "message" not in response.json(), (case.query, case.body, response.text, response.request.url)
-    if is_positive and response.status_code == 400 and response.headers["content-type"][0].startswith(PROBLEM):
-        assert any(rule in response.json()["detail"] for rule in BEYOND_A_SCHEMA)
-
-
-STATS: dict = {}
-def test_z() -> None:
-    print(STATS); assert 0
+        assert media_type == PROBLEM, "the signature of this test is not accepted"
+    if is_well_formed and response.status_code == 400 and media_type == PROBLEM:
+        refusal = response.json()["detail"]
+        assert any(rule in refusal for rule in BEYOND_A_SCHEMA), refusal

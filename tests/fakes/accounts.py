@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -351,7 +351,7 @@ class AccountsInMemory:
         *,
         metadata: Mapping[str, str] | None,
         mode: RefreshMode | None,
-        due_at: datetime | None,
+        due_at: Callable[[RefreshMode], datetime | None],
     ) -> None:
         """See ports.Directory."""
         with self._happenings.call("directory.update_account"):
@@ -365,11 +365,8 @@ class AccountsInMemory:
             self._write(stored, version=stored.grant.version + 1)
             if mode is not None:
                 modes = [a.mode for a in self._accounts_of(grant.id) if a.unlinked_at is None]
-                self._write(
-                    self._grants[grant.id],
-                    mode=max(modes, key=_EAGERNESS.index),
-                    due_at=_slot(due_at),
-                )
+                eager = max(modes, key=_EAGERNESS.index)
+                self._write(self._grants[grant.id], mode=eager, due_at=_slot(due_at(eager)))
 
     # -- inside ---------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ def link_once(
 
     back = consent(browser, at_tiktok, person, off=off)
     session = backend.session(begun["id"])
-    say(f"back at {back.url.partition('?')[0]}, session {session['status']}")
+    say(f"back with HTTP {back.status}, session {session['status']}")
     assert session["status"] == "completed", session
 
     account = backend.account(session["account_id"])

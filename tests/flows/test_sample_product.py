@@ -152,7 +152,7 @@ def test_disconnecting_survives_an_outage_of_tiktok(product: Product, person: st
 
     page = product.browser.press(product.browser.click(page, "Disconnect"), "Disconnect")
 
-    assert "TikTok will be told as soon as it can be reached" in page.text
+    assert "TikTok could not be told yet" in page.text
     assert "No TikTok account is connected yet" in page.text
 
 

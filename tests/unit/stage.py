@@ -139,7 +139,9 @@ class Stage:
         self.accounts.save_account(account)
         if mode is not RefreshMode.AUTO:
             grant = self.accounts.grant(account.grant_id)
-            self.accounts.update_account(account, grant, metadata=None, mode=mode, due_at=None)
+            self.accounts.update_account(
+                account, grant, metadata=None, mode=mode, due_at=lambda _: None
+            )
         pair = self.pair(account.grant_id)
         due_at = self.policy.next_due(
             account.grant_id,

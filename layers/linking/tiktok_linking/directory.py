@@ -112,17 +112,20 @@ def update(
     if listed.account.unlinked_at is not None:
         raise AccountUnlinked(account_id=account_id)
     grant = listed.grant
-    due_at = grant.due_at
-    if mode is not None and grant.issued_at is not None and grant.expires_at is not None:
-        due_at = policy.next_due(
+
+    def due_at(eager: RefreshMode) -> datetime | None:
+        if grant.status is not Status.ACTIVE or grant.issued_at is None or grant.expires_at is None:
+            return None
+        return policy.next_due(
             grant.id,
-            mode=mode,
+            mode=eager,
             last_used_at=grant.last_used_at,
             issued_at=grant.issued_at,
             expires_at=grant.expires_at,
             relink_by=grant.relink_by,
             now=now,
         )
+
     directory.update_account(listed.account, grant, metadata=metadata, mode=mode, due_at=due_at)
     return account(directory, account_id)
 

@@ -6,7 +6,7 @@ Every method that touches the network may raise ``StoreUnavailable`` (our stores
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -191,9 +191,12 @@ class Directory(Protocol):
         *,
         metadata: Mapping[str, str] | None,
         mode: RefreshMode | None,
-        due_at: datetime | None,
+        due_at: Callable[[RefreshMode], datetime | None],
     ) -> None:
-        """Change what the team may change."""
+        """Change what the team may change.
+
+        A shared grant follows the most eager of its accounts, and its due slot that mode.
+        """
 
 
 class AttemptNotUsable(Exception):

@@ -72,6 +72,8 @@ class Unlinking:
             raise NotFound
         if account.unlinked_at is None:
             self.links.mark_unlinked(account, now=self.now())
+            # Of two that unlink at once, the one that looks later finds itself the last.
+            grant, accounts = self.links.read_partition(account_id)
         if any(a.unlinked_at is None for a in accounts if a.id != account_id):
             return Unlinked(Revocation.NOT_DONE, "shared_grant")
         if grant is None or grant.pair is None:

@@ -92,7 +92,7 @@ class Vending:
         pair = grant.pair
         if pair is None or not grant.is_alive(now):
             raise _no_token(grant, report, now)
-        warning = self._warning(grant, report, min_ttl, now) if needs_renewal else None
+        warning = self._warning(grant, report, min_ttl, now)
         token = self.sealing.open_access(
             pair, registration=grant.registration, open_id=grant.open_id
         )

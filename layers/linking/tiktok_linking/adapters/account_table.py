@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -405,7 +405,7 @@ class AccountTable:
         *,
         metadata: Mapping[str, str] | None,
         mode: RefreshMode | None,
-        due_at: datetime | None,
+        due_at: Callable[[RefreshMode], datetime | None],
     ) -> None:
         """See ports.Directory. A shared grant follows the most eager of its accounts."""
         changed = {"mt": dict(metadata) if metadata is not None else account.metadata}
@@ -426,7 +426,8 @@ class AccountTable:
             )
             wished = [read_account(row) for row in rows]
             modes = [a.mode for a in wished if a.unlinked_at is None]
-            sets = {"md": max(modes, key=_EAGERNESS.index).value} | _due(grant.id, due_at)
+            eager = max(modes, key=_EAGERNESS.index)
+            sets = {"md": eager.value} | _due(grant.id, due_at(eager))
         self._table.update(
             grant_key(grant.id),
             Update(sets=sets, removes=("ev",), adds={"v": 1}),

@@ -1,0 +1,125 @@
+"""What a team may ask of a session, held against what the stack allows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.fakes import samples
+from tests.fakes.clock import NOON
+from tiktok_linking.errors import InvalidRequest
+from tiktok_linking.ports import SessionRequest
+from tiktok_linking.requesting import Stack, new_session, relink_session
+from tiktok_linking.sessions import SessionStatus
+
+STACK = Stack(
+    registrations=("default", "sandbox"),
+    scopes_required=("user.info.basic",),
+    scopes_optional=("user.info.profile", "video.list"),
+    return_origins=("https://app.example.com",),
+)
+WANTED = SessionRequest(
+    end_user_id="u_42",
+    end_user_label=None,
+    tenant_id=None,
+    app_registration=None,
+    scopes_required=None,
+    scopes_optional=None,
+    return_url=None,
+    completion="browser",
+    expires_in=timedelta(minutes=30),
+    locale=None,
+    metadata={},
+    switch_account=False,
+)
+
+
+def test_a_session_takes_the_stacks_defaults() -> None:
+    session = new_session(WANTED, stack=STACK, now=NOON)
+
+    assert session.status is SessionStatus.PENDING
+    assert session.app_registration == "default"
+    assert session.scopes == ("user.info.basic", "user.info.profile", "video.list")
+    assert (session.created_at, session.expires_at) == (NOON, NOON + timedelta(minutes=30))
+
+
+def test_ids_and_nonces_are_random_and_long() -> None:
+    made = [new_session(WANTED, stack=STACK, now=NOON) for _ in range(200)]
+
+    assert len({session.id for session in made}) == 200
+    assert len({session.page_nonce for session in made}) == 200
+    assert all(len(session.id) == 46 and len(session.page_nonce) >= 22 for session in made)
+
+
+def test_the_bearer_id_is_not_in_a_sessions_text() -> None:
+    session = new_session(WANTED, stack=STACK, now=NOON)
+
+    assert session.id not in repr(session)
+    assert session.page_nonce not in repr(session)
+
+
+@pytest.mark.parametrize("registration", ["production", "Default", "default "])
+def test_a_registration_that_the_stack_has_not_got_is_refused(registration: str) -> None:
+    with pytest.raises(InvalidRequest, match="default, sandbox"):
+        new_session(replace(WANTED, app_registration=registration), stack=STACK, now=NOON)
+
+
+def test_a_return_url_beyond_the_list_is_refused() -> None:
+    wanted = replace(WANTED, return_url="https://app.example.com.evil.example/")
+
+    with pytest.raises(InvalidRequest, match="return_url"):
+        new_session(wanted, stack=STACK, now=NOON)
+
+
+def scopes(required: tuple[str, ...], optional: tuple[str, ...]) -> SessionRequest:
+    return replace(WANTED, scopes_required=required, scopes_optional=optional)
+
+
+def test_a_session_may_ask_for_less_and_for_more_of_it_than_the_stack_requires() -> None:
+    session = new_session(scopes(("video.list",), ()), stack=STACK, now=NOON)
+
+    assert session.scopes_required == ("user.info.basic", "video.list")
+    assert session.scopes_optional == ()
+
+
+def test_the_basic_scope_is_always_required_and_named_once() -> None:
+    session = new_session(scopes((), ("user.info.basic", "video.list")), stack=STACK, now=NOON)
+
+    assert session.scopes_required == ("user.info.basic",)
+    assert session.scopes_optional == ("video.list",)
+
+
+def test_a_scope_beyond_the_stacks_is_refused_by_name() -> None:
+    with pytest.raises(InvalidRequest, match=r"video\.publish"):
+        new_session(scopes(("video.publish",), ()), stack=STACK, now=NOON)
+
+
+def test_a_relink_is_bound_to_its_account() -> None:
+    account = replace(
+        samples.account(tenant_id="t_1", metadata={"plan": "pro"}), registration="sandbox"
+    )
+    wanted = replace(WANTED, end_user_id=account.end_user_id, app_registration="default")
+
+    session = relink_session(wanted, account, stack=STACK, now=NOON)
+
+    assert session.relink_account_id == account.id
+    assert (session.app_registration, session.tenant_id) == ("sandbox", "t_1")
+    assert session.metadata == {"plan": "pro"}
+    assert session.end_user_label == account.end_user_label
+
+
+def test_a_relink_may_name_its_person_anew() -> None:
+    wanted = replace(WANTED, end_user_label="Ada L.")
+
+    session = relink_session(wanted, samples.account(), stack=STACK, now=NOON)
+
+    assert session.end_user_label == "Ada L."
+
+
+def test_a_relink_of_a_registration_that_is_gone_is_refused() -> None:
+    account = replace(samples.account(), registration="gone")
+
+    with pytest.raises(InvalidRequest):
+        relink_session(WANTED, account, stack=STACK, now=NOON)

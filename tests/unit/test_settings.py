@@ -1,0 +1,150 @@
+"""Configuration: every problem of an environment at once, by name, and no value that surprises."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tiktok_linking.settings import MAY_BE_EMPTY, NEEDS, ConfigurationError, Settings
+
+COMPLETE = {
+    "APP_NAME": "Acme",
+    "PUBLIC_BASE_URL": "https://link.example.com",
+    "SESSIONS_TABLE": "sessions",
+    "ACCOUNTS_TABLE": "accounts",
+    "APP_REGISTRATIONS": "default=awdefault01,sandbox=sbawsand01",
+    "SCOPES_REQUIRED": "user.info.basic",
+    "SCOPES_OPTIONAL": "video.list, user.info.profile",
+    "RETURN_ORIGINS": "https://app.example.com,http://localhost:3002",
+    "SEALING_KEY_ARN": "arn:aws:kms:us-east-1:123456789012:key/1",
+    "KEY_EPOCH_DAYS": "30",
+    "APP_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s",
+    "RENEWAL_QUEUE_URL": "https://sqs/renewals",
+    "RESCUE_QUEUE_URL": "https://sqs/rescue",
+    "REFRESH_FUNCTION": "refresh",
+    "TIKTOK_AUTHORIZE_URL": "https://www.tiktok.com/v2/auth/authorize/",
+    "TIKTOK_API_BASE_URL": "https://open.tiktokapis.com/",
+    "WARM_FOR_HOURS": "48",
+    "HEALTH_CHECK_DAYS": "3",
+}
+
+
+def settings(function: str = "refresh", **changes: str) -> Settings:
+    return Settings.from_env(COMPLETE | {"POWERTOOLS_SERVICE_NAME": function} | changes)
+
+
+def problems(function: str = "refresh", **changes: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as refusal:
+        settings(function, **changes)
+    return refusal.value.problems
+
+
+@pytest.mark.parametrize("function", NEEDS)
+def test_a_complete_environment_is_read(function: str) -> None:
+    assert settings(function).function == function
+
+
+def test_values_become_what_the_code_works_with() -> None:
+    read = settings()
+
+    assert read.app_registrations == {"default": "awdefault01", "sandbox": "sbawsand01"}
+    assert list(read.app_registrations) == ["default", "sandbox"], "the first is the default"
+    assert read.scopes_optional == ("video.list", "user.info.profile")
+    assert read.return_origins == ("https://app.example.com", "http://localhost:3002")
+    assert (read.warm_for, read.health_check) == (timedelta(hours=48), timedelta(days=3))
+    assert read.key_epoch_days == 30
+
+
+def test_slashes_stay_where_tiktok_needs_them_and_go_where_paths_follow() -> None:
+    read = settings()
+
+    assert read.tiktok_authorize_url == "https://www.tiktok.com/v2/auth/authorize/"
+    assert read.tiktok_api_base_url == "https://open.tiktokapis.com"
+
+
+@pytest.mark.parametrize("function", NEEDS)
+def test_every_missing_variable_is_named_at_once(function: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        Settings.from_env({"POWERTOOLS_SERVICE_NAME": function})
+
+    for name in NEEDS[function]:
+        assert any(name in problem for problem in refusal.value.problems)
+        assert name in str(refusal.value)
+
+
+def test_different_problems_are_told_together() -> None:
+    found = problems(
+        KEY_EPOCH_DAYS="soon", APP_REGISTRATIONS="awdefault01", TIKTOK_API_BASE_URL="http://evil"
+    )
+
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("name", ["", "refresher", "Refresh"])
+def test_the_function_must_be_one_of_ours(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="POWERTOOLS_SERVICE_NAME"):
+        Settings.from_env(COMPLETE | {"POWERTOOLS_SERVICE_NAME": name})
+
+
+@pytest.mark.parametrize("name", MAY_BE_EMPTY)
+def test_what_may_be_empty_may_be_empty(name: str) -> None:
+    for function in NEEDS:
+        settings(function, **{name: ""})
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "1.5", "1e3", "soon", " 7", "٣", "100000", "9" * 5000]
+)
+def test_a_number_is_whole_and_above_zero(value: str) -> None:
+    assert problems(WARM_FOR_HOURS=value) == ["WARM_FOR_HOURS is not a whole number above 0"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://open.tiktokapis.com",
+        "ftp://open.tiktokapis.com",
+        "open.tiktokapis.com",
+        "https://",
+        "http://127.0.0.1.evil.example",
+        "https://[",
+        "//open.tiktokapis.com",
+    ],
+)
+def test_no_token_or_code_goes_to_an_address_without_tls(value: str) -> None:
+    assert problems(TIKTOK_API_BASE_URL=value) == [
+        "TIKTOK_API_BASE_URL is neither https nor http on loopback"
+    ]
+
+
+@pytest.mark.parametrize("value", ["http://127.0.0.1:3001", "http://localhost:3001"])
+def test_loopback_needs_no_tls(value: str) -> None:
+    assert settings(TIKTOK_API_BASE_URL=value).tiktok_api_base_url == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["awdefault01", "=awdefault01", "default=", "Default=awdefault01", "default=a b", "a=b=c"],
+)
+def test_registrations_are_pairs_of_name_and_client_key(value: str) -> None:
+    assert problems(APP_REGISTRATIONS=value) == [
+        "APP_REGISTRATIONS is not a list of name=client_key"
+    ]
+
+
+@pytest.mark.parametrize("value", ["https://app.example.com/", "http://app.example.com", "app"])
+def test_origins_are_origins(value: str) -> None:
+    assert len(problems("sessions", RETURN_ORIGINS=value)) == 1
+
+
+@pytest.mark.parametrize("value", ["user.info.basic video.list", "Video.List", "<script>"])
+def test_scopes_are_scopes(value: str) -> None:
+    assert len(problems("sessions", SCOPES_OPTIONAL=value)) == 1
+
+
+def test_a_problem_never_quotes_a_value() -> None:
+    """Somebody may paste a secret into the wrong parameter."""
+    found = problems(APP_REGISTRATIONS="canary secret", TIKTOK_API_BASE_URL="http://canary")
+
+    assert "canary" not in "; ".join(found)
