@@ -83,8 +83,8 @@ class Stage(Journey):
         return account_id
 
     def broken_account(self) -> str:
-        """One whose record nobody can read: the functions have to fail."""
-        account_id = self.account()
+        """One whose record nobody can read: the functions have to fail. In no list but its own."""
+        account_id = self.account(tenant_id=self.end_user())
         self._write_grant(account_id, "SET st = :st", st="no such status")
         return account_id
 

@@ -166,7 +166,7 @@ class Sweep:
         spending = trace.index("tiktok.token") + 1
         for line in range(lines):
             fault = {"kind": "kill_line", "call": spending, "line": line}
-            # Whether the bytes were kept is what this measures: judged by ``window``.
+            # Whether the bytes were kept is what this measures: the window counts them.
             yield Case("window", "refresh", f"line {line:3d}", fault, may_lose=True)
 
     def _single(
@@ -369,12 +369,12 @@ def _sweep(world: WorldHandle, rotation: str, wanted: argparse.Namespace) -> lis
         cases = list(source())
         for done, case in enumerate(cases, 1):
             verdicts.append(sweep.run(case))
-            _progress(rotation, name, done, len(cases))
+            _progress(rotation, name, done, len(cases), verdicts[-1])
     if wanted.pairs:
         pairs = list(sweep.pair_cases())
         for done, (first, second) in enumerate(pairs, 1):
             verdicts.append(sweep.run_pair(first, second))
-            _progress(rotation, "pairs", done, len(pairs))
+            _progress(rotation, "pairs", done, len(pairs), verdicts[-1])
     return verdicts
 
 
@@ -387,7 +387,9 @@ def _window(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def _progress(rotation: str, name: str, done: int, of: int) -> None:
+def _progress(rotation: str, name: str, done: int, of: int, verdict: Verdict) -> None:
+    if not verdict.is_right:
+        print(f"\rWRONG {verdict.case} {verdict.outcome} {verdict.detail}", file=sys.stderr)
     if sys.stderr.isatty() or done == of:
         print(f"\r{rotation}: {name} {done}/{of}", end="\n" if done == of else "", file=sys.stderr)
 

@@ -15,14 +15,10 @@ from local.configuration import (
 from local.sigv4 import Caller
 
 
-@pytest.fixture(autouse=True)
-def _ministack(tmp_path: Path) -> None:
-    (tmp_path / "ministack").touch()
-
-
 @pytest.fixture
 def installed(tmp_path: Path) -> Mapping[str, str]:
     """An environment in which MiniStack is there."""
+    (tmp_path / "ministack").touch()
     return {"MINISTACK": str(tmp_path / "ministack")}
 
 
@@ -55,6 +51,19 @@ def test_an_empty_environment_is_enough(installed: Mapping[str, str]) -> None:
     assert not settings.auth
     assert settings.function_concurrency == 8
     assert settings.directory == ROOT / ".local"
+
+
+def test_ports_become_endpoints(installed: Mapping[str, str]) -> None:
+    ports = {"GATEWAY_PORT": "1", "TIKTOK_PORT": "2", "APP_PORT": "3", "AWS_PORT": "4"}
+    settings = world_settings({**installed, **ports, "CONTROL_PORT": "5"})
+
+    assert settings.endpoints() == {
+        "gateway": "http://127.0.0.1:1",
+        "tiktok": "http://127.0.0.1:2",
+        "app": "http://127.0.0.1:3",
+        "aws": "http://127.0.0.1:4",
+        "control": "http://127.0.0.1:5",
+    }
 
 
 def test_empty_variables_are_not_set(installed: Mapping[str, str]) -> None:

@@ -1,6 +1,5 @@
 """Starting and stopping: what is said when something is in the way, and that nothing stays."""
 
-import json
 import os
 import signal
 import socket
@@ -123,7 +122,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "signals",
-    [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGTERM)],
+    [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)],
     ids=lambda signals: "+".join(number.name for number in signals),
 )
 def test_signals_stop_everything(signals: tuple[signal.Signals, ...]) -> None:
@@ -205,19 +204,3 @@ def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     child.stop(deadline=time.monotonic() + 0.1)
 
     assert child.exit_code == -signal.SIGKILL
-
-
-# ---- two at once -------------------------------------------------------------------------------
-
-
-def test_endpoints_are_those_that_were_asked_for(tmp_path: Path) -> None:
-    ports = free_ports()
-    with running_world(TEMPLATE_FILE=STACK, **ports) as world:
-        told = json.loads(
-            (world.directory / "local" / "endpoints.json").read_text(encoding="ascii")
-        )
-
-    assert told == {
-        name: f"http://127.0.0.1:{ports[f'{name.upper()}_PORT']}"
-        for name in ("gateway", "tiktok", "app", "aws", "control")
-    }

@@ -60,7 +60,7 @@ FAILS_WITH: dict[str, Exception] = {
     "grants": StoreUnavailable("down"),
     "credentials": StoreUnavailable("down"),
     "rescue": StoreUnavailable("down"),
-    "journal": OSError("no space left on device"),
+    "journal": StoreUnavailable("no space left on device"),
 }
 
 
@@ -88,7 +88,7 @@ def attempt(stage: Stage, strict: StrictTikTok, journal: Journal) -> Outcome | N
     renewal = stage.renewal(tiktok=strict, journal=journal)
     try:
         return renewal.renew(GRANT, NEEDED, deadline=stage.deadline()).outcome
-    except (Killed, StoreUnavailable, OSError):
+    except (Killed, StoreUnavailable):
         return None
 
 

@@ -343,13 +343,13 @@ class Journal(Protocol):
     """Durable bytes within this execution environment, for what is not yet in the table."""
 
     def append(self, renewed: RenewedPair) -> None:
-        """Write before anything else may fail."""
+        """Write before anything else may fail. Raises StoreUnavailable where the disk is full."""
 
     def find(self, grant_id: str, spent: bytes) -> RenewedPair | None:
         """The pair bought with that token, if this environment holds it."""
 
     def forget(self, renewed: RenewedPair) -> None:
-        """It is in the table, or has no home."""
+        """It is in the table, or has no home. Never raises."""
 
 
 class RescueQueue(Protocol):

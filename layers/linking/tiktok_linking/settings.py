@@ -143,7 +143,7 @@ class _Reader:
 
     def number(self, name: str, default: int) -> int:
         value = self.env.get(name) or str(default)
-        if not value.isascii() or not value.isdigit() or not 0 < int(value) < 100_000:
+        if not re.fullmatch("[0-9]{1,5}", value) or int(value) == 0:
             self.problems.append(f"{name} is not a whole number above 0")
             return default
         return int(value)
@@ -153,7 +153,10 @@ class _Reader:
         value = self.env.get(name, "")
         if not value:
             return ""
-        parts = urlsplit(value)
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            parts = urlsplit("")
         loopback = parts.hostname in ("127.0.0.1", "localhost")
         if not parts.hostname or not (
             parts.scheme == "https" or (parts.scheme == "http" and loopback)
