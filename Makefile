@@ -10,19 +10,27 @@ TESTS ?=
 
 # ---- environments: installed again only when their pins change ----------------------------------------------
 
-INSTALL := -m pip install --no-input --disable-pip-version-check --progress-bar off --no-deps
+INSTALL := -m pip install --no-input --disable-pip-version-check --progress-bar off --no-deps --no-compile
 
+# An environment that works is brought up to date where it is; one that does not is made anew.
 define environment
-@echo "==> $(1): installing $(2) (once; takes about a minute)"
+@echo "==> $(1): installing $(2) (once; takes a minute or two)"
 @$(1)/bin/python -m pip --version >/dev/null 2>&1 || \
 	{ python="$$(local/find_python.sh)" && rm -rf $(1) && "$$python" -m venv $(1); }
 @$(1)/bin/python $(INSTALL) $(patsubst %,-r %,$^)
 @$(1)/bin/python -m pip check
-@touch $@
+endef
+
+# On all cores, where pip takes one. What does not compile is a package's own template or its old tests.
+define compiled
+@echo "==> $(1): compiling"
+@$(1)/bin/python -m compileall -qq -j 0 $(1)/lib || true
 endef
 
 .venv/.pins: layers/linking/requirements.txt requirements/dev.txt
 	$(call environment,.venv,what the project runs and is tested with)
+	$(call compiled,.venv)
+	@touch $@
 
 # The project itself, editable, so that nothing needs path tricks. setuptools is among the pins: no registry is asked.
 .venv/.ready: .venv/.pins pyproject.toml
@@ -31,9 +39,12 @@ endef
 
 .venv-aws/.ready: requirements/aws.txt
 	$(call environment,.venv-aws,MiniStack - the AWS services of the local world)
+	$(call compiled,.venv-aws)
+	@touch $@
 
 .venv-sam/.ready: requirements/sam.txt
 	$(call environment,.venv-sam,the SAM command line)
+	@touch $@
 
 .PHONY: install
 install: .venv/.ready .venv-aws/.ready .venv-sam/.ready ## Install all that the other targets need

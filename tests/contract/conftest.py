@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.contract.stage import Stage
@@ -9,6 +11,8 @@ from tests.flows.journey import Journey
 
 
 @pytest.fixture
-def stage(journey: Journey) -> Stage:
+def stage(journey: Journey) -> Iterator[Stage]:
     """The shared world, and everybody who brings it into the states that are looked at."""
-    return Stage(journey.world)
+    stage = Stage(journey.world)
+    yield stage
+    stage.mend()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import requests
 
 from local.aws import LocalAws
+from local.testing import WorldHandle
 from tests.flows.http_browser import HttpBrowser
 from tests.flows.journey import Journey, Linked, consent
 from tiktok_linking.sessions import session_key
@@ -20,6 +21,10 @@ HOURS_BEYOND_AN_ACCESS_TOKEN = 3  # the built-in TikTok's live two
 
 class Stage(Journey):
     """A journey that meets new people each time, so that no state is anybody else's."""
+
+    def __init__(self, world: WorldHandle) -> None:
+        super().__init__(world)
+        self._to_mend: list[Callable[[], None]] = []
 
     def someone(self) -> str:
         """A TikTok user that nobody knows yet."""
@@ -83,21 +88,24 @@ class Stage(Journey):
         return account_id
 
     def broken_account(self) -> str:
-        """One whose record nobody can read: the functions have to fail. In no list but its own."""
-        account_id = self.account(tenant_id=self.end_user())
+        """One whose record nobody can read until `mend`: the functions have to fail."""
+        account_id = self.account(tenant_id=self.end_user())  # in no list but its own
         self._write_grant(account_id, "SET st = :st", st="no such status")
+        self._to_mend.append(lambda: self._write_grant(account_id, "SET st = :st", st="active"))
         return account_id
 
     def broken_session(self) -> tuple[str, str]:
-        """A session whose record nobody can read: its id, and the callback of an attempt."""
+        """A session whose record nobody can read until `mend`: id, and callback of an attempt."""
         session, departure = self.depart(HttpBrowser())
-        self._write(
-            "Sessions",
-            {"pk": {"S": f"s#{session_key(session)}"}},
-            "SET st = :st",
-            st="no such status",
-        )
+        key = {"pk": {"S": f"s#{session_key(session)}"}}
+        self._write("Sessions", key, "SET st = :st", st="no such status")
+        self._to_mend.append(lambda: self._write("Sessions", key, "SET st = :st", st="started"))
         return session, self.callback_of(departure)
+
+    def mend(self) -> None:
+        """Leave nothing behind at which another test's planner would stumble."""
+        while self._to_mend:
+            self._to_mend.pop()()
 
     def _write_grant(self, account_id: str, expression: str, **values: str | int) -> None:
         grant = account_id.removeprefix("acct_")[:24]

@@ -88,7 +88,7 @@ class Known:
     unlinked_account: str
     authorize: dict[str, str]
 
-    def give_to(self, case: schemathesis.Case) -> None:
+    def give_to(self, case: schemathesis.Case[Any]) -> None:
         """Put ids that exist into a well-formed case."""
         match case.operation.definition.raw["operationId"]:
             case "getLinkSession" | "showConnectPage" | "getConnectStatus":
@@ -136,7 +136,7 @@ def statuses() -> Iterator[dict[str, set[int]]]:
     suppress_health_check=[HealthCheck.too_slow],
 )
 def test_whatever_is_sent_the_answer_is_as_documented(
-    case: schemathesis.Case, world: WorldHandle, known: Known, statuses: dict[str, set[int]]
+    case: schemathesis.Case[Any], world: WorldHandle, known: Known, statuses: dict[str, set[int]]
 ) -> None:
     is_well_formed = case.meta is not None and case.meta.generation.mode.is_positive
     sent = repr((case.path_parameters, case.query, case.headers, case.body))

@@ -83,8 +83,10 @@ class AccountsInMemory:
         with self._happenings.call("grants.take_lease"):
             stored = self._grants[grant.id]
             kept = stored.grant
-            if grant.pair is None or kept.pair is None or kept.is_leased(now):
+            if grant.pair is None or kept.pair is None:
                 return False
+            if kept.is_leased(now):
+                return kept.lease_owner == owner
             if kept.pair.fingerprint != grant.pair.fingerprint:
                 return False
             if stored.is_ended != (grant.status is Status.UNLINKED):

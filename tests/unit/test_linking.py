@@ -385,9 +385,9 @@ def test_another_browser_gets_a_result_page_of_its_own(
     assert arrival.cookie_name is not None
     assert arrival.cookie_value is not None
     own = {arrival.cookie_name: arrival.cookie_value.reveal()}
-    attempt = stored(stage, browser).attempt_of(own)
-    assert attempt is not None
-    assert attempt.result_cookie_hash is not None
+    session = stored(stage, browser)
+    assert session.was_brought_back_by(own)
+    assert session.attempt_of(own) is None, "a result page makes nobody the one who started"
 
 
 def test_an_answer_seen_by_another_browser_is_used_up(

@@ -109,7 +109,9 @@ def test_a_browser_that_came_back_is_known_by_its_result_cookie() -> None:
     seen = replace(attempt("one"), result_cookie_hash=secret_hash("late"))
     session = started(a=seen)
 
-    assert session.attempt_of({f"{COOKIE_PREFIX}12345678": "late"}) == seen
+    cookies = {f"{COOKIE_PREFIX}12345678": "late"}
+    assert session.was_brought_back_by(cookies)
+    assert session.attempt_of(cookies) is None
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,9 @@ def test_a_browser_that_came_back_is_known_by_its_result_cookie() -> None:
     ],
 )
 def test_any_other_browser_is_unknown(cookies: dict[str, str]) -> None:
-    assert started(a=attempt("one")).attempt_of(cookies) is None
+    session = started(a=attempt("one"))
+    assert session.attempt_of(cookies) is None
+    assert not session.was_brought_back_by(cookies)
 
 
 # -- states and ids -----------------------------------------------------------------------------

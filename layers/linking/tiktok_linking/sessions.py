@@ -136,18 +136,25 @@ class LinkSession:
         )
 
     def attempt_of(self, cookies: Mapping[str, str]) -> Attempt | None:
-        """The attempt that this browser made (or brought back), judged by its cookies."""
-        for name, value in cookies.items():
-            if not name.startswith(COOKIE_PREFIX):
-                continue
-            hashed = secret_hash(value)
-            for attempt in self.attempts.values():
-                if secrets.compare_digest(attempt.cookie_hash, hashed) or (
-                    attempt.result_cookie_hash is not None
-                    and secrets.compare_digest(attempt.result_cookie_hash, hashed)
-                ):
-                    return attempt
-        return None
+        """The latest attempt that this browser started, judged by its cookies."""
+        hashes = _cookie_hashes(cookies)
+        own = [a for a in self.attempts.values() if _is_among(a.cookie_hash, hashes)]
+        return max(own, key=lambda attempt: attempt.expires_at, default=None)
+
+    def was_brought_back_by(self, cookies: Mapping[str, str]) -> bool:
+        """Whether TikTok handed an attempt of another browser to this one."""
+        hashes = _cookie_hashes(cookies)
+        return any(
+            _is_among(attempt.result_cookie_hash, hashes) for attempt in self.attempts.values()
+        )
+
+
+def _cookie_hashes(cookies: Mapping[str, str]) -> list[str]:
+    return [secret_hash(v) for name, v in cookies.items() if name.startswith(COOKIE_PREFIX)]
+
+
+def _is_among(stored: str | None, hashes: list[str]) -> bool:
+    return stored is not None and any(secrets.compare_digest(stored, one) for one in hashes)
 
 
 @dataclass(frozen=True, slots=True)

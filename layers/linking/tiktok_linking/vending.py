@@ -30,7 +30,7 @@ from tiktok_linking.schedule import USED_MARK_EVERY, RenewalPolicy
 
 logger = logging.getLogger("tiktok_linking.vending")
 
-LOSER_WAITS_SECONDS = 3.0
+LOSER_WAITS = timedelta(seconds=3)
 """How long a vend waits for another worker's renewal before it says so."""
 
 
@@ -132,16 +132,14 @@ class Vending:
     ) -> tuple[Grant, Account, RenewalReport]:
         """Go through the one door; a loser of a race waits for the winner's token."""
         version = grant.version
-        waited = 0.0
         report = self.door.renew(grant.id, min_ttl=min_ttl, rejected=rejected)
+        give_up_at = self.now() + LOSER_WAITS
         while True:
             grant, account = self._read(account.id)
             done = grant.version != version and grant.is_alive(self.now(), min_ttl)
-            if report.outcome is not Outcome.IN_PROGRESS or done or waited >= LOSER_WAITS_SECONDS:
+            if report.outcome is not Outcome.IN_PROGRESS or done or self.now() >= give_up_at:
                 return grant, account, report
-            wait = 0.05 + 0.25 * self.chance()
-            self.pause(wait)
-            waited += wait
+            self.pause(0.05 + 0.25 * self.chance())
 
     def _warning(
         self, grant: Grant, report: RenewalReport | None, min_ttl: timedelta, now: datetime

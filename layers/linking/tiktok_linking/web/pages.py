@@ -105,14 +105,15 @@ class Pages:
             )
         if session.expires_at <= self.now and status is not SessionStatus.STARTED:
             return self.expired(session)
-        if attempt is None or (anew and session.can_start(self.now)):
+        if anew and session.can_start(self.now):
             return self._connect(session)
-        if attempt.used_at is None:
-            # Back from TikTok too late, or before having been there: the button starts again.
+        if attempt is None:
+            elsewhere = session.was_brought_back_by(cookies)
+            return self._different_browser(session) if elsewhere else self._connect(session)
+        if attempt.used_at is None or attempt.result_cookie_hash is not None:
+            # Not back from TikTok, or handed to another browser: here the button starts again.
             late = attempt.expires_at <= self.now
             return self.expired(session) if late else self._connect(session)
-        if attempt.result_cookie_hash is not None:
-            return self._different_browser(session)
         if status is SessionStatus.CANCELLED:
             return self._problem(
                 200, "You cancelled", "Nothing was connected.", retry=session, back=session

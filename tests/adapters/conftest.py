@@ -1,0 +1,57 @@
+"""Each port's fake and its real adapter, by the same name, for the same tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes.accounts import AccountsInMemory
+from tests.fakes.aws import aws, client, create_table
+from tests.fakes.clock import Clock
+from tests.fakes.happenings import Happenings
+from tests.fakes.sessions import SessionsInMemory
+from tiktok_linking.adapters.account_table import AccountTable
+from tiktok_linking.adapters.dynamodb import Table
+from tiktok_linking.adapters.session_table import SessionTable
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Noon of a day in November 2026."""
+    return Clock()
+
+
+@pytest.fixture
+def in_aws() -> Iterator[None]:
+    """AWS in this process."""
+    with aws():
+        yield
+
+
+@pytest.fixture
+def accounts_table(in_aws: None) -> Table:
+    """The accounts table of the template."""
+    return Table(client("dynamodb"), create_table("AccountsTable"))
+
+
+@pytest.fixture
+def sessions_table(in_aws: None) -> Table:
+    """The sessions table of the template."""
+    return Table(client("dynamodb"), create_table("SessionsTable"))
+
+
+@pytest.fixture(params=["fake", "moto"])
+def accounts(request: pytest.FixtureRequest) -> AccountsInMemory | AccountTable:
+    """Grants, Links, Authorisations and Directory."""
+    if request.param == "fake":
+        return AccountsInMemory(Happenings())
+    return AccountTable(request.getfixturevalue("accounts_table"))
+
+
+@pytest.fixture(params=["fake", "moto"])
+def sessions(request: pytest.FixtureRequest) -> SessionsInMemory | SessionTable:
+    """The port Sessions."""
+    if request.param == "fake":
+        return SessionsInMemory(Happenings())
+    return SessionTable(request.getfixturevalue("sessions_table"))

@@ -1,0 +1,410 @@
+"""The pages that people see: nothing from outside becomes markup, and nobody else is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.fakes import samples
+from tests.fakes.clock import NOON
+from tiktok_linking.sessions import (
+    COOKIE_PREFIX,
+    Attempt,
+    LinkSession,
+    SessionReason,
+    SessionStatus,
+    secret_hash,
+)
+from tiktok_linking.web.http import Response
+from tiktok_linking.web.pages import Pages, authorize_path, masked, redirect
+
+CANARY = "\"'><svg onload=alert(1)>&lt;{app}%s"
+COOKIES = {f"{COOKIE_PREFIX}12345678": "cookie"}
+RETURN_URL = "https://app.example.com/settings?tab=links"
+
+PAGES = Pages(app_name="Acme", request_id="request-1", now=NOON)
+
+
+class Page(HTMLParser):
+    """A page as a browser reads it: tags with attributes, links, and the visible text."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.title = ""
+        self._inside = ""
+        self.feed(response.body)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "a":
+            self.links.append(dict(attrs)["href"] or "")
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "title":
+            self.title += data
+        elif self._inside != "style":
+            self.text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+
+def session(
+    status: SessionStatus = SessionStatus.PENDING,
+    *,
+    reason: SessionReason | None = None,
+    used: bool = True,
+    result_cookie: str | None = None,
+    **changes: object,
+) -> LinkSession:
+    """A session in which this browser has pressed the button."""
+    attempt = Attempt(
+        cookie_hash=secret_hash("cookie" if result_cookie is None else "other"),
+        redirect_uri="https://l/callback",
+        expires_at=NOON + timedelta(minutes=10),
+        used_at=NOON if used else None,
+        result_cookie_hash=None if result_cookie is None else secret_hash(result_cookie),
+    )
+    base = samples.link_session(return_url=RETURN_URL)
+    changed: dict[str, object] = {"status": status, "reason": reason, "attempts": {"a": attempt}}
+    return replace(base, **(changed | changes))  # type: ignore[arg-type]
+
+
+def shown(made: LinkSession, *, own: bool = True, anew: bool = False) -> Page:
+    return Page(PAGES.of_session(made, COOKIES if own else {}, anew=anew))
+
+
+COMPLETED = session(
+    SessionStatus.COMPLETED,
+    display_name="Mina Park",
+    account_id="acct_1",
+    granted_scopes=("user.info.basic",),
+)
+FAILURES = [reason for reason in SessionReason if reason is not SessionReason.CANCELLED_BY_TEAM]
+
+Render = Callable[[Pages], Response]
+
+
+def of(made: LinkSession, *, own: bool = True) -> Render:
+    """Render the page of a session, to its own browser or to another."""
+    return lambda pages: pages.of_session(made, COOKIES if own else {})
+
+
+EVERY_PAGE: dict[str, Render] = {
+    "connect": of(session(), own=False),
+    "success": of(COMPLETED),
+    "partial success": of(replace(COMPLETED, missing_scopes=("video.list",))),
+    "already used": of(COMPLETED, own=False),
+    "finishing": of(session(SessionStatus.STARTED)),
+    "different browser": of(session(SessionStatus.STARTED, result_cookie="cookie")),
+    "cancelled": of(session(SessionStatus.CANCELLED, reason=SessionReason.USER_CANCELLED)),
+    "withdrawn": of(session(SessionStatus.CANCELLED, reason=SessionReason.CANCELLED_BY_TEAM)),
+    **{reason.value: of(session(SessionStatus.FAILED, reason=reason)) for reason in FAILURES},
+    "expired": lambda pages: pages.expired(session()),
+    "expired, unknown": lambda pages: pages.expired(),
+    "already used, unknown": lambda pages: pages.already_used(),
+    "too many": lambda pages: pages.too_many(),
+    "not found": lambda pages: pages.not_found(),
+    "bad return": lambda pages: pages.bad_return(),
+    "defect": lambda pages: pages.defect(),
+}
+
+
+# -- every page ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*EVERY_PAGE, "redirect"])
+def test_every_page_and_redirect_carries_the_security_headers(name: str) -> None:
+    response = EVERY_PAGE[name](PAGES) if name in EVERY_PAGE else redirect("/connect/ls_1")
+
+    headers = response.headers
+
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Cross-Origin-Opener-Policy"] == "unsafe-none"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
+    assert headers["Permissions-Policy"]
+    policy = headers["Content-Security-Policy"]
+    for directive in ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"):
+        assert directive in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert not [name for name in headers if name.lower().startswith("access-control")]
+
+
+@pytest.mark.parametrize("name", EVERY_PAGE)
+def test_every_page_is_html_without_script_or_third_party(name: str) -> None:
+    response = EVERY_PAGE[name](PAGES)
+    page = Page(response)
+
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "img", "iframe", "form", "object", "link", "svg", "input"}
+    assert [attrs.get("lang") for tag, attrs in page.tags if tag == "html"] == ["en"]
+    assert page.title.endswith(" · Acme")
+    assert page.text.count(" · Acme") == 0
+    for attrs in (attrs for _, attrs in page.tags):
+        assert not [name for name in attrs if name.startswith("on") or name == "style"]
+
+
+def test_the_style_is_allowed_by_a_nonce_of_its_own() -> None:
+    first, second = PAGES.not_found(), PAGES.not_found()
+
+    nonces = []
+    for response in (first, second):
+        (style,) = [attrs for tag, attrs in Page(response).tags if tag == "style"]
+        nonce = style["nonce"]
+        assert nonce is not None
+        assert len(nonce) >= 22
+        assert f"style-src 'nonce-{nonce}'" in response.headers["Content-Security-Policy"]
+        nonces.append(nonce)
+    assert nonces[0] != nonces[1]
+
+
+@pytest.mark.parametrize("name", EVERY_PAGE)
+def test_an_app_name_from_outside_stays_text(name: str) -> None:
+    render = EVERY_PAGE[name]
+
+    hostile = Page(render(Pages(app_name=CANARY, request_id=CANARY, now=NOON)))
+    harmless = Page(render(PAGES))
+
+    assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in harmless.tags]
+    assert [sorted(a) for _, a in hostile.tags] == [sorted(a) for _, a in harmless.tags]
+    assert CANARY in hostile.title
+
+
+HOSTILE = {
+    "end_user_label": CANARY,
+    "display_name": CANARY,
+    "scopes_required": ("user.info.basic", CANARY),
+    "scopes_optional": (CANARY,),
+    "granted_scopes": (CANARY,),
+    "missing_scopes": (CANARY,),
+    "end_user_id": CANARY,
+    "tenant_id": CANARY,
+    "metadata": {CANARY: CANARY},
+    "locale": CANARY,
+}
+
+
+@pytest.mark.parametrize("field", HOSTILE)
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (SessionStatus.PENDING, None),
+        (SessionStatus.COMPLETED, None),
+        (SessionStatus.FAILED, SessionReason.SCOPE_NOT_GRANTED),
+        (SessionStatus.FAILED, SessionReason.ACCOUNT_MISMATCH),
+        (SessionStatus.CANCELLED, SessionReason.USER_CANCELLED),
+    ],
+)
+def test_whatever_a_session_holds_stays_text(
+    field: str, status: SessionStatus, reason: SessionReason | None
+) -> None:
+    used = status is not SessionStatus.PENDING
+    plain = session(status, reason=reason, used=used)
+    hostile = replace(plain, **{field: HOSTILE[field]})  # type: ignore[arg-type]
+
+    response = PAGES.of_session(hostile, COOKIES)
+
+    page = Page(response)
+    assert "<svg" not in response.body
+    assert "onload" not in {name for _, attrs in page.tags for name in attrs}
+    assert not [tag for tag, _ in page.tags if tag == "svg"]
+
+
+def test_hostile_texts_are_shown_as_they_were_given() -> None:
+    """Escaping once, not twice: the person reads what the team wrote."""
+    page = shown(session(used=False, end_user_label=CANARY))
+    done = shown(replace(COMPLETED, display_name=CANARY))
+
+    assert CANARY in page.text
+    assert CANARY in done.text
+
+
+def test_a_return_address_stays_inside_its_attribute() -> None:
+    """The validator refuses such an address; the page does not rely on it."""
+    hostile = session(used=False, return_url='https://app.example.com/"><svg onload=x>')
+
+    page = shown(hostile)
+
+    assert not [tag for tag, _ in page.tags if tag == "svg"]
+
+
+# -- connect ------------------------------------------------------------------------------------
+
+
+def test_the_connect_page_says_who_asks_whom_and_what_for() -> None:
+    page = shown(session(), own=False)
+
+    assert "You are linking TikTok to Acme as a•••@example.com." in page.text
+    assert "Not you? Close this page." in page.text
+    assert "Your display name and profile picture" in page.text
+    assert "Your public videos" in page.text
+
+
+def test_the_button_carries_the_nonce_of_its_page_and_nothing_else_of_the_session() -> None:
+    made = session()
+
+    (button,) = [link for link in shown(made, own=False).links if link.startswith("/authorize")]
+
+    assert parse_qs(urlsplit(button).query) == {"n": [made.page_nonce], "session": [made.id]}
+    assert button == authorize_path(made)
+
+
+def test_the_way_back_is_the_teams_own_address() -> None:
+    made = session()
+
+    (back,) = [link for link in shown(made, own=False).links if link.startswith("https://")]
+
+    assert back == f"{RETURN_URL}&link_session={made.id}&error=cancelled"
+
+
+def test_without_a_return_address_there_is_no_way_back() -> None:
+    assert not [link for link in shown(session(return_url=None)).links if "://" in link]
+
+
+def test_the_last_minutes_are_told() -> None:
+    made = session(expires_at=NOON + timedelta(minutes=1, seconds=59))
+
+    assert "This link works for 1 more minute." in shown(made, own=False).text
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("ada@example.com", "a•••@example.com"),
+        ("Ada Lovelace", "Ada Lovelace"),
+        ("@ada", "@ada"),
+        ("ada@", "ada@"),
+        ("a@b", "a•••@b"),
+    ],
+)
+def test_an_address_in_a_label_is_shortened(label: str, text: str) -> None:
+    assert masked(label) == text
+
+
+# -- how an attempt ended -----------------------------------------------------------------------
+
+
+def test_the_browser_that_finished_sees_the_success() -> None:
+    page = shown(COMPLETED)
+
+    assert "Connected as Mina Park." in page.text
+    assert page.links == [f"{RETURN_URL}&link_session={COMPLETED.id}"]
+
+
+def test_any_other_browser_learns_only_that_it_is_over() -> None:
+    response = PAGES.of_session(COMPLETED, {})
+
+    assert response.status == 409
+    assert "Mina" not in response.body
+
+
+def test_a_browser_that_came_back_without_its_cookie_sees_nobodys_success() -> None:
+    """It holds a result cookie for its own attempt; the session was finished by another one."""
+    own = session(result_cookie="cookie").attempts["a"]
+    other = session().attempts["a"]
+    made = replace(COMPLETED, attempts={"a": replace(other, cookie_hash="x"), "b": own})
+
+    response = PAGES.of_session(made, COOKIES)
+
+    assert response.status == 409
+    assert "Mina" not in response.body
+
+
+def test_permissions_that_are_off_are_named() -> None:
+    page = shown(replace(COMPLETED, missing_scopes=("video.list",)))
+
+    assert "Connected, but some permissions are off" in page.text
+    assert "Your public videos" in page.text
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "retries"),
+    [
+        (SessionReason.PROVIDER_REFUSED, "TikTok did not allow this account", True),
+        (SessionReason.APP_MISCONFIGURED, "This app is not set up right", False),
+        (SessionReason.SCOPE_NOT_GRANTED, "A needed permission is off", True),
+        (SessionReason.ACCOUNT_MISMATCH, "That is a different TikTok account", True),
+        (SessionReason.USER_MISMATCH, "Signed in as someone else", False),
+        (SessionReason.EXCHANGE_FAILED, "TikTok had a problem", True),
+        (SessionReason.PROVIDER_UNAVAILABLE, "TikTok had a problem", True),
+    ],
+)
+def test_a_failure_says_what_happened_and_what_to_do(
+    reason: SessionReason, text: str, retries: bool
+) -> None:
+    page = shown(session(SessionStatus.FAILED, reason=reason))
+
+    assert text in page.text
+    assert any(link.startswith("/authorize") for link in page.links) is retries
+    assert any(link.startswith(RETURN_URL) for link in page.links)
+    assert "Support code: request-1" in page.text
+
+
+def test_a_failure_is_shown_to_its_own_browser_alone() -> None:
+    made = session(SessionStatus.FAILED, reason=SessionReason.SCOPE_NOT_GRANTED)
+
+    assert "Connect your TikTok account" in shown(made, own=False).text
+
+
+def test_a_cancelled_attempt_can_be_tried_again() -> None:
+    page = shown(session(SessionStatus.CANCELLED, reason=SessionReason.USER_CANCELLED))
+
+    assert "You cancelled" in page.text
+    assert any(link.startswith("/authorize") for link in page.links)
+    assert any("error=cancelled" in link for link in page.links)
+
+
+def test_an_attempt_at_work_shows_that_it_is() -> None:
+    assert "Finishing up" in shown(session(SessionStatus.STARTED)).text
+
+
+def test_a_link_withdrawn_by_the_team_is_gone() -> None:
+    made = session(SessionStatus.CANCELLED, reason=SessionReason.CANCELLED_BY_TEAM)
+    response = PAGES.of_session(made, COOKIES)
+
+    assert response.status == 410
+    assert not [link for link in Page(response).links if link.startswith("/authorize")]
+
+
+def test_an_expired_link_is_gone() -> None:
+    made = session(used=False, expires_at=NOON)
+    response = PAGES.of_session(made, {})
+
+    assert response.status == 410
+    assert "Links work for 0 minutes" not in response.body
+    assert not [link for link in Page(response).links if link.startswith("/authorize")]
+
+
+def test_starting_again_in_another_browser_leads_past_the_page_that_names_the_app_user() -> None:
+    made = session(SessionStatus.STARTED, result_cookie="cookie")
+
+    page = shown(made)
+
+    assert "Finish in the browser you started in" in page.text
+    assert not [link for link in page.links if link.startswith("/authorize")]
+    assert f"/connect/{made.id}?anew=1" in page.links
+    assert "You are linking TikTok to Acme" in shown(made, anew=True).text
+
+
+def test_a_redirect_is_a_clean_get() -> None:
+    response = redirect("/connect/ls_1", cookies=("a=b",))
+
+    assert (response.status, response.body) == (303, "")
+    assert response.headers["Location"] == "/connect/ls_1"
+    assert response.cookies == ("a=b",)
