@@ -66,6 +66,10 @@ test-ready: install
 	@local/provide_chromium.sh $(BIN)/python
 	@$(MAKE) --no-print-directory build || echo "==> the build failed: the tests of the package will fail and say so"
 
+.PHONY: faults
+faults: .venv/.ready .venv-aws/.ready ## Inject every fault at every call and write docs/faults.md (FAULTS="--pairs": all pairs too)
+	@$(BIN)/python -m tests.faults.sweep --write $(FAULTS)
+
 .PHONY: check
 check: .venv/.ready .venv-sam/.ready ## Format, lint, types, import contracts, template (what CI checks before the tests)
 	$(BIN)/ruff format --check .

@@ -12,7 +12,6 @@ descriptions of some 400 services along: more than half of the layer.
 import argparse
 import compileall
 import importlib.util
-import re
 import shutil
 import struct
 import sys
@@ -100,14 +99,12 @@ def _template(build: Path) -> dict[str, Any]:
 
 
 def _has_bytecode(source: Path) -> bool:
-    name = re.sub(r"cpython-\d+", f"cpython-{RUNTIME[0]}{RUNTIME[1]}", sys.implementation.cache_tag)
-    compiled = source.parent / "__pycache__" / f"{source.stem}.{name}.pyc"
+    compiled = Path(importlib.util.cache_from_source(str(source)))
     if not compiled.is_file():
         return False
     with compiled.open("rb") as file:
         magic, flags = file.read(4), struct.unpack("<I", file.read(4))[0]
-    is_ours = sys.version_info[:2] != RUNTIME or magic == importlib.util.MAGIC_NUMBER
-    return is_ours and flags == _UNCHECKED_HASH
+    return magic == importlib.util.MAGIC_NUMBER and flags == _UNCHECKED_HASH
 
 
 def _machine_of(library: Path) -> str:
@@ -121,9 +118,9 @@ def main() -> None:
     parser.add_argument("build", type=Path)
     parser.add_argument("--architecture", choices=sorted(_ELF_MACHINES.values()))
     arguments = parser.parse_args()
+    if sys.version_info[:2] != RUNTIME:
+        sys.exit(f"bytecode is for one version: run this with Python {RUNTIME[0]}.{RUNTIME[1]}")
     if arguments.step == "finish":
-        if sys.version_info[:2] != RUNTIME:
-            sys.exit(f"bytecode is for one version: run this with Python {RUNTIME[0]}.{RUNTIME[1]}")
         if arguments.architecture is None:
             parser.error("finish needs --architecture")
         finish(arguments.build, arguments.architecture)

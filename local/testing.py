@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import requests
 from botocore.auth import SigV4Auth
@@ -175,8 +176,10 @@ def signed(
     caller: tuple[str, str] = ("test", "test"),
 ) -> requests.PreparedRequest:
     """A request with an AWS signature by botocore."""
+    # AWS signs a space as %20; requests would send it as a plus sign.
+    query = urlencode(params or {}, quote_via=quote)
     prepared = requests.Request(
-        method, url, json=json, params=params, headers=dict(headers or {})
+        method, f"{url}?{query}" if query else url, json=json, headers=dict(headers or {})
     ).prepare()
     to_sign = AWSRequest(
         method=method, url=prepared.url, data=prepared.body or b"", headers=dict(prepared.headers)

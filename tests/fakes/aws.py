@@ -29,7 +29,8 @@ def template() -> Template:
 @functools.cache
 def client(service: str) -> Any:
     """A client for moto; made once, since making one costs more than a test."""
-    return _session().client(service, region_name=REGION)
+    session: Any = _session()
+    return session.client(service)
 
 
 @functools.cache

@@ -82,7 +82,7 @@ class Stage:
     def unlink(self, account_id: str) -> requests.Response:
         return self.world.api("DELETE", f"/v1/accounts/{account_id}")
 
-    # -- what TikTok knows ---------------------------------------------------------------------------
+    # -- what TikTok knows ---------------------------------------------------------------------
 
     def is_alive(self, token: str) -> bool:
         """Whether TikTok would take this access token."""
