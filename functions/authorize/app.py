@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import json
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +22,7 @@ from tiktok_linking.observability import logger
 from tiktok_linking.sessions import ATTEMPT_LIFETIME, FINISHED, LinkSession, is_session_id
 from tiktok_linking.web.api import HEADERS, guarded, log_defect
 from tiktok_linking.web.http import Request, Response, cookie
-from tiktok_linking.web.pages import Pages, redirect
+from tiktok_linking.web.pages import Pages, browser_of, page_proof, redirect
 
 log = logger()
 
@@ -56,12 +58,16 @@ def status(request: Request) -> Response:
 def authorize(request: Request, pages: Pages) -> Response:
     """Start an attempt and go to TikTok. Needs the nonce of our page; a guess ends there again."""
     query = request.query("session", "n", strict=False)
-    session_id, nonce = query.get("session", ""), query.get("n", "")
+    session_id = query.get("session", "")
+    nonce, _, proof = query.get("n", "").partition(".")
     if request.is_prefetch:
         return Response(204, "", HEADERS)
     if not is_session_id(session_id):
         return pages.not_found()
     if not nonce or len(nonce) > 128 or not request.is_navigation:
+        return redirect(f"/connect/{session_id}")
+    if "sec-fetch-site" in request.headers and not _came_through_page(request, session_id, proof):
+        log.warning("not through our page", extra={"event": "page_proof_missing"})
         return redirect(f"/connect/{session_id}")
     settings = bootstrap.settings()
     try:
@@ -88,6 +94,18 @@ def authorize(request: Request, pages: Pages) -> Response:
     return redirect(departure.url, status=302, cookies=(bound,))
 
 
+def _came_through_page(request: Request, session_id: str, proof: str) -> bool:
+    """Whether the button was pressed in the browser that was shown it.
+
+    Asked of browsers that tell where a request comes from, as all of today's do; a program's
+    request has nobody to be fooled.
+    """
+    browser = browser_of(request.cookies)
+    return browser is not None and hmac.compare_digest(
+        proof.encode(), page_proof(session_id, browser).encode()
+    )
+
+
 def _session(request: Request) -> LinkSession | None:
     session_id = request.path_parameters.get("id", "")
     if not is_session_id(session_id):
@@ -107,6 +125,7 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     pages = Pages(bootstrap.settings().app_name, context.aws_request_id, bootstrap.now())
     try:
         request = Request.from_event(event)
+        pages = replace(pages, browser=browser_of(request.cookies) or pages.browser)
         route = PAGES.get(request.route)
         return (pages.not_found() if route is None else route(request, pages)).as_event()
     except InvalidRequest:

@@ -19,6 +19,7 @@ from tiktok_linking.web.pages import Pages, redirect
 log = logger()
 
 MOST_CODE_CHARACTERS = 2048
+ISSUER = "https://www.tiktok.com"  # TikTok sends no iss today; if one comes, it must be its own
 _WORD = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
@@ -29,6 +30,8 @@ def read_answer(request: Request) -> Answer:
     state = State.parse(query.get("state", ""))
     if state is None:
         raise StateMismatch
+    if query.get("iss", ISSUER) != ISSUER:
+        raise InvalidRequest("the answer names another issuer (RFC 9207)")
     code, error = query.get("code"), query.get("error")
     if code is not None and not (len(code) <= MOST_CODE_CHARACTERS and _PRINTABLE.fullmatch(code)):
         raise InvalidRequest("the code is not one of TikTok's")
@@ -81,7 +84,8 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             read_answer(request), request.cookies, deadline=bootstrap.deadline_of(context)
         )
         return land(arrival, pages).as_event()
-    except (InvalidRequest, StateMismatch):
+    except (InvalidRequest, StateMismatch) as refusal:
+        log.warning("callback refused", extra={"event": refusal.code})
         return pages.bad_return().as_event()
     except Exception as error:  # the last frame: nothing of ours may reach the person
         log_defect(error)

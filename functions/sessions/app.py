@@ -51,7 +51,7 @@ def show(request: Request, caller: Caller) -> Response:
 
 
 def cancel(request: Request, caller: Caller) -> Response:
-    """Withdraw the link; an attempt that is under way cannot finish."""
+    """Withdraw the link: no attempt can start or come back any more."""
     request.query()
     session = bootstrap.sessions().cancel(_session_id(request), now=bootstrap.now())
     return answer(session_body(session, bootstrap.now()))

@@ -17,8 +17,7 @@ from tiktok_linking.accounts import (
     split_account_id,
 )
 from tiktok_linking.ports import AuthorisedPair, DuePage, Failure, RenewedPair, Saved
-from tiktok_linking.renewal import DUE_SHARDS
-from tiktok_linking.schedule import slot_of
+from tiktok_linking.schedule import DUE_SHARDS, slot_of
 
 _EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
 
@@ -30,6 +29,7 @@ class _Stored:
     grant: Grant
     authorisation: bytes
     is_revoking: bool = False
+    ended_at: datetime | None = None
 
     @property
     def is_ended(self) -> bool:
@@ -138,6 +138,11 @@ class AccountsInMemory:
                 lease_until=None,
                 intent=kept.intent if failure.keeps_intent else None,
                 recovering_since=since,
+            )
+            if failure.error is None:
+                return
+            self._write(
+                self._grants[grant_id],
                 failing_since=kept.failing_since or now,
                 failures=kept.failures + 1,
                 last_error=failure.error,
@@ -168,6 +173,8 @@ class AccountsInMemory:
                 return False
             if kept.pair.fingerprint != grant.pair.fingerprint:
                 return False
+            if kept.status is Status.RELINK_REQUIRED:
+                return True
             self._write(
                 stored,
                 status=Status.RELINK_REQUIRED,
@@ -257,7 +264,7 @@ class AccountsInMemory:
             if grant.pair is None or stored.grant.authorised_at != grant.authorised_at:
                 return False
             self._write(stored, due_at=None, version=stored.grant.version + 1)
-            self._grants[grant.id] = replace(self._grants[grant.id], is_revoking=True)
+            self._grants[grant.id] = replace(self._grants[grant.id], is_revoking=True, ended_at=now)
             return True
 
     def forget_tokens(self, grant: Grant, *, revocation: str, now: datetime) -> bool:
@@ -292,6 +299,9 @@ class AccountsInMemory:
             has_home = stored is not None and stored.grant.pair is not None and not stored.is_ended
             if only_existing and not has_home:
                 return Saved.ENDED
+            ended_at = None if stored is None else stored.ended_at
+            if ended_at is not None and ended_at >= authorised.authorised_at:
+                return Saved.ENDED
             if stored is not None and stored.grant.authorised_at >= authorised.authorised_at:
                 return Saved.NEWER if has_home else Saved.ENDED
             self._grants[authorised.grant_id] = _Stored(
@@ -306,12 +316,16 @@ class AccountsInMemory:
             before = self._accounts.get(account.id)
             if before is None:
                 self._accounts[account.id] = account
-            elif before.authorised_at < account.authorised_at:
+            elif before.authorised_at < account.authorised_at and (
+                before.unlinked_at is None or before.unlinked_at < account.authorised_at
+            ):
                 self._accounts[account.id] = replace(
                     account,
                     linked_at=before.linked_at,
                     mode=before.mode,
                     profile=account.profile or before.profile,
+                    metadata=account.metadata or before.metadata,
+                    end_user_label=account.end_user_label or before.end_user_label,
                     unlinked_at=None,
                 )
 

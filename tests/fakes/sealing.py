@@ -35,7 +35,7 @@ class TransparentSealing:
                 pair_id=pair_id,
                 access=_blob("access", answer.access_token, *bound),
                 refresh=_blob("refresh", answer.refresh_token, *bound),
-                fingerprint=token_fingerprint(answer.refresh_token),
+                fingerprint=token_fingerprint(answer.refresh_token, pair_id),
                 scopes=answer.scopes or (),
                 issued_at=answer.issued_at,
                 expires_at=answer.expires_at,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tests.fakes.happenings import Happenings
 from tiktok_linking.errors import (
@@ -34,6 +34,7 @@ class SessionsInMemory:
         self._happenings = happenings
         self._sessions: dict[str, LinkSession] = {}
         self._requests: dict[str, tuple[str, str]] = {}
+        self._busy_until: dict[str, datetime] = {}
 
     def session(self, session_id: str) -> LinkSession:
         """Look without being counted."""
@@ -92,13 +93,11 @@ class SessionsInMemory:
             attempt = None if session is None else session.attempts.get(state.attempt_key)
             if session is None or attempt is None:
                 raise StateMismatch
-            is_over = (
-                session.status is SessionStatus.COMPLETED
-                or session.reason is SessionReason.CANCELLED_BY_TEAM
-            )
+            is_over = _is_over(session)
             same_browser = cookie_hash == attempt.cookie_hash
             expired = attempt.expires_at <= now
-            if is_over or attempt.used_at is not None or expired or not same_browser:
+            is_busy = self._busy_until.get(state.session_key, now) > now
+            if is_busy or is_over or attempt.used_at is not None or expired or not same_browser:
                 raise AttemptNotUsable(
                     session,
                     was_used=attempt.used_at is not None
@@ -108,6 +107,7 @@ class SessionsInMemory:
                 )
             used = replace(attempt, used_at=now)
             attempts = {**session.attempts, state.attempt_key: used}
+            self._busy_until[state.session_key] = now + timedelta(seconds=30)
             return self._put(replace(session, attempts=attempts)), used
 
     def remember_browser(self, state: State, cookie_hash: str, *, now: datetime) -> None:
@@ -119,7 +119,13 @@ class SessionsInMemory:
                 return
             seen = replace(attempt, used_at=now, result_cookie_hash=cookie_hash)
             attempts = {**session.attempts, state.attempt_key: seen}
-            self._put(replace(session, attempts=attempts))
+            if not _is_over(session):
+                session = replace(
+                    session,
+                    status=SessionStatus.FAILED,
+                    reason=SessionReason.BROWSER_MISMATCH,
+                )
+                self._put(replace(session, attempts=attempts))
 
     def finish(
         self,
@@ -141,6 +147,7 @@ class SessionsInMemory:
             was_withdrawn = session.reason is SessionReason.CANCELLED_BY_TEAM
             if was_withdrawn and status is not SessionStatus.COMPLETED:
                 return
+            self._busy_until.pop(session_key, None)
             self._put(
                 replace(
                     session,
@@ -161,6 +168,8 @@ class SessionsInMemory:
                 raise NotFound
             if session.status is SessionStatus.COMPLETED:
                 raise LinkSessionUsed
+            if self._busy_until.get(session_key(session_id), now) > now:
+                raise LinkSessionUsed(retry_after=30)
             return self._put(
                 replace(
                     session,
@@ -172,3 +181,10 @@ class SessionsInMemory:
     def _put(self, session: LinkSession) -> LinkSession:
         self._sessions[session_key(session.id)] = session
         return session
+
+
+def _is_over(session: LinkSession) -> bool:
+    return (
+        session.status is SessionStatus.COMPLETED
+        or session.reason is SessionReason.CANCELLED_BY_TEAM
+    )

@@ -68,6 +68,21 @@ def test_a_handler_imports_with_nothing_but_function_and_layer(
     assert elsewhere == []
 
 
+def test_every_module_of_the_package_imports_from_the_layer_alone(layer: Path) -> None:
+    """Handlers import adapters late: a dependency missing there would show at the first request."""
+    code = (
+        f"import sys; sys.path += [{str(layer)!r}]\n"
+        "import importlib, pkgutil, tiktok_linking\n"
+        "for found in pkgutil.walk_packages(tiktok_linking.__path__, 'tiktok_linking.'):\n"
+        "    importlib.import_module(found.name)\n"
+        "print('cryptography' in sys.modules)\n"
+    )
+    ran = isolated(code)
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "True\n"
+
+
 def test_every_client_that_the_package_makes_is_in_the_layer(layer: Path) -> None:
     bootstrap = (layer / "tiktok_linking" / "bootstrap.py").read_text(encoding="utf-8")
     used = set(re.findall(r"_client\(\s*\"(\w+)\"", bootstrap))

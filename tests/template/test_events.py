@@ -30,7 +30,7 @@ ANSWERS: dict[str, int | dict[str, Any]] = {
     "accounts-list": 200,
     "accounts-show": 404,
     "authorize-connect-page": 404,
-    "authorize-start": 404,
+    "authorize-start": 303,  # to the connect page, whose proof a file cannot hold
     "authorize-status": 404,
     "callback-cancelled": 400,
     "callback-code": 400,

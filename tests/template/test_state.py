@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
+from tiktok_linking import deadlines, renewal
 from tiktok_linking.adapters import records
 
 DAY = 24 * 60 * 60
@@ -151,6 +153,23 @@ def test_renewal_timing_holds_together(plain: dict[str, Any], functions: dict[st
     # Whoever waits for a renewal lives less long than the one who renews.
     assert functions["tokens"]["Timeout"] < functions["refresh"]["Timeout"]
     assert functions["unlink"]["Timeout"] < functions["refresh"]["Timeout"]
+
+
+def test_a_function_that_spends_has_time_to_save(functions: dict[str, Any]) -> None:
+    """Else it would never start: it keeps the time for connecting, reading and saving free."""
+    needed = deadlines.CONNECT_TIMEOUT + deadlines.SHORTEST_READ + deadlines.SAVE_BUDGET
+    for name in ("refresh", "callback"):
+        assert needed < timedelta(seconds=functions[name]["Timeout"]), name
+
+
+def test_recovery_waits_until_a_rescued_pair_has_landed(
+    plain: dict[str, Any], functions: dict[str, Any]
+) -> None:
+    """A replay before that could kill a pair that lies rescued."""
+    queue = _of_type(plain, "AWS::SQS::Queue")["RescueQueue"]
+
+    assert timedelta(seconds=queue["VisibilityTimeout"] + 20) == renewal.RECOVERY_WAIT
+    assert functions["rescue"]["Timeout"] < queue["VisibilityTimeout"]
 
 
 def test_rescue_tries_for_hours_one_pair_at_a_time(

@@ -106,6 +106,7 @@ class Stage:
             client_keys={samples.REGISTRATION: CLIENT_KEY},
             now=self.clock,
             pause=self.clock.pause,
+            chance=lambda: 0.5,
         )
 
     def rescuing(self) -> Rescuing:

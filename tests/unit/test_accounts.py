@@ -222,7 +222,9 @@ def test_a_sealed_pair_shows_neither_ciphertext_nor_token() -> None:
 def test_a_fingerprint_names_its_token_and_no_other(one: str, other: str) -> None:
     assume(not any("\ud800" <= c <= "\udfff" for c in one + other))
 
-    same = token_fingerprint(Secret(one)) == token_fingerprint(Secret(other))
+    pair = b"pair"
+    same = token_fingerprint(Secret(one), pair) == token_fingerprint(Secret(other), pair)
 
     assert same == (one == other)
-    assert len(token_fingerprint(Secret(one))) == 16
+    assert len(token_fingerprint(Secret(one), pair)) == 16
+    assert token_fingerprint(Secret(one), b"another") != token_fingerprint(Secret(one), pair)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes import samples
 from tests.fakes.clock import NOON
+from tiktok_linking.accounts import Secret
 from tiktok_linking.sessions import (
     COOKIE_PREFIX,
     Attempt,
@@ -21,7 +22,7 @@ from tiktok_linking.sessions import (
     secret_hash,
 )
 from tiktok_linking.web.http import Response
-from tiktok_linking.web.pages import Pages, authorize_path, masked, redirect
+from tiktok_linking.web.pages import Pages, masked, page_proof, redirect
 
 CANARY = "\"'><svg onload=alert(1)>&lt;{app}%s"
 COOKIES = {f"{COOKIE_PREFIX}12345678": "cookie"}
@@ -261,8 +262,11 @@ def test_the_button_carries_the_nonce_of_its_page_and_nothing_else_of_the_sessio
 
     (button,) = [link for link in shown(made, own=False).links if link.startswith("/authorize")]
 
-    assert parse_qs(urlsplit(button).query) == {"n": [made.page_nonce], "session": [made.id]}
-    assert button == authorize_path(made)
+    (nonce,) = parse_qs(urlsplit(button).query).pop("n")
+    assert parse_qs(urlsplit(button).query) == {"n": [nonce], "session": [made.id]}
+    page, _, proof = nonce.partition(".")
+    assert page == made.page_nonce
+    assert proof not in ("", page_proof(made.id, Secret("another browser's cookie")))
 
 
 def test_the_way_back_is_the_teams_own_address() -> None:

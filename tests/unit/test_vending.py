@@ -139,6 +139,18 @@ def test_a_token_that_tiktok_rejected_is_renewed_although_it_lives(
     assert token.refreshed
 
 
+def test_a_rejected_token_that_was_not_renewed_is_vended_with_a_warning(
+    stage: Stage, account: Account
+) -> None:
+    """The door renews a rejected token at most once a minute; until then nothing better exists."""
+    stage.door.answers.append(RenewalReport(Outcome.FRESH))
+
+    token = vend(stage, account, rejected=True)
+
+    assert not token.refreshed
+    assert token.warning == "min_ttl_not_met"
+
+
 # -- warnings instead of refusals ---------------------------------------------------------------
 
 

@@ -221,9 +221,12 @@ def tenant_key(tenant_id: str | None) -> str:
     return _digest("tenant", "-" if tenant_id is None else "+" + tenant_id)
 
 
-def token_fingerprint(token: Secret) -> bytes:
-    """Name a refresh token without holding it: 16 bytes of SHA-256 of a random secret."""
-    return hashlib.sha256(token.reveal().encode()).digest()[:16]
+def token_fingerprint(token: Secret, pair_id: bytes) -> bytes:
+    """Name the refresh token of one stored pair without holding it: 16 bytes of SHA-256.
+
+    Bound to the pair, so that it moves with each stored pair even where TikTok did not rotate.
+    """
+    return hashlib.sha256(pair_id + token.reveal().encode()).digest()[:16]
 
 
 def days_until(deadline: datetime | None, now: datetime) -> int | None:

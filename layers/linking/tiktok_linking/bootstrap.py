@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from tiktok_linking.vending import Vending
 
 
+SAVING = ("callback", "refresh", "rescue")
+"""The functions that hold fresh pairs."""
+
+
 class _Clock:
     """The one clock. ``use_clock`` moves it for the local world and for tests."""
 
@@ -68,14 +72,16 @@ def policy() -> RenewalPolicy:
     return RenewalPolicy(warm_for=settings().warm_for, health_check=settings().health_check)
 
 
-def _client(service: str, *, read_timeout: float = 3, attempts: int = 3) -> Any:
+def _client(
+    service: str, *, connect_timeout: float = 1, read_timeout: float = 3, attempts: int = 3
+) -> Any:
     """A boto3 client with bounded time. The session is shared: loading it costs most."""
     from botocore.config import Config
 
     return _session().client(
         service,
         config=Config(
-            connect_timeout=1,
+            connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             retries={"total_max_attempts": attempts, "mode": "standard"},
             max_pool_connections=20,
@@ -96,9 +102,17 @@ def _dynamodb() -> Any:
     return _client("dynamodb")
 
 
+def _urgent(service: str) -> Any:
+    """For a fresh pair: one try that ends within ``deadlines.ONE_WRITE``, even in a black hole.
+
+    The use case is the retry. The SDK's own would outlive the invocation.
+    """
+    return _client(service, connect_timeout=0.7, read_timeout=1.2, attempts=1)
+
+
 @functools.cache
-def _sqs() -> Any:
-    return _client("sqs")
+def _urgent_dynamodb() -> Any:
+    return _urgent("dynamodb") if settings().function in SAVING else _dynamodb()
 
 
 @functools.cache
@@ -107,7 +121,8 @@ def sessions() -> SessionTable:
     from tiktok_linking.adapters.dynamodb import Table
     from tiktok_linking.adapters.session_table import SessionTable
 
-    return SessionTable(Table(_dynamodb(), settings().sessions_table))
+    name = settings().sessions_table
+    return SessionTable(Table(_dynamodb(), name), Table(_urgent_dynamodb(), name))
 
 
 @functools.cache
@@ -116,7 +131,8 @@ def accounts() -> AccountTable:
     from tiktok_linking.adapters.account_table import AccountTable
     from tiktok_linking.adapters.dynamodb import Table
 
-    return AccountTable(Table(_dynamodb(), settings().accounts_table))
+    name = settings().accounts_table
+    return AccountTable(Table(_dynamodb(), name), Table(_urgent_dynamodb(), name))
 
 
 @functools.cache
@@ -160,7 +176,7 @@ def renewal_queue() -> SqsRenewalQueue:
     """Due grants on their way to the workers."""
     from tiktok_linking.adapters.queues import SqsRenewalQueue
 
-    return SqsRenewalQueue(_sqs(), settings().renewal_queue_url)
+    return SqsRenewalQueue(_client("sqs"), settings().renewal_queue_url)
 
 
 @functools.cache
@@ -184,11 +200,12 @@ def linking() -> Linking:
         tiktok=tiktok(),
         sealing=sealing(),
         credentials=credentials(),
-        rescue=SqsRescueQueue(_sqs(), settings().rescue_queue_url),
+        rescue=SqsRescueQueue(_urgent("sqs"), settings().rescue_queue_url),
         policy=policy(),
         client_keys=settings().app_registrations,
         now=now,
         pause=time.sleep,
+        chance=random.random,
     )
 
 
@@ -205,7 +222,7 @@ def renewal() -> Renewal:
         sealing=sealing(),
         credentials=credentials(),
         journal=FileJournal(Path(tempfile.gettempdir()) / "journal"),
-        rescue=SqsRescueQueue(_sqs(), settings().rescue_queue_url),
+        rescue=SqsRescueQueue(_urgent("sqs"), settings().rescue_queue_url),
         policy=policy(),
         now=now,
         pause=time.sleep,

@@ -16,7 +16,8 @@ from enum import StrEnum
 from typing import TypeVar
 
 from tiktok_linking.accounts import Account, RefreshMode, Secret, account_id, grant_id
-from tiktok_linking.errors import Misconfigured, ProviderError, Refused, StoreUnavailable
+from tiktok_linking.deadlines import has_time_for, has_time_to_spend, persist, read_timeout
+from tiktok_linking.errors import Misconfigured, NoAnswer, ProviderError, Refused, StoreUnavailable
 from tiktok_linking.oauth import (
     CallbackError,
     ClientCredentials,
@@ -53,9 +54,8 @@ from tiktok_linking.sessions import (
 
 logger = logging.getLogger("tiktok_linking.linking")
 
-SAVE_BUDGET = timedelta(seconds=5)
-RESCUE_BUDGET = timedelta(seconds=3)
-"""What is kept of the save budget for the rescue queue, when the table takes no write."""
+PROFILE_TIME = timedelta(seconds=6)
+REVOKE_TIME = timedelta(seconds=13)
 
 T = TypeVar("T")
 
@@ -154,13 +154,14 @@ class Linking:
     client_keys: Mapping[str, str]
     now: Callable[[], datetime]
     pause: Callable[[float], None]
+    chance: Callable[[], float]
 
     def finish(self, answer: Answer, cookies: Mapping[str, str], *, deadline: datetime) -> Arrival:
         """Take a browser back: state, expiry, cookie, registration, error, code, in that order.
 
         Raises:
             StateMismatch: the state is unknown; nothing can be said of any session.
-            StoreUnavailable: before anything was exchanged; the person can try again.
+            StoreUnavailable: before the attempt was used up; the person can reload.
         """
         cookie = cookies.get(answer.state.cookie_name)
         try:
@@ -170,9 +171,9 @@ class Linking:
         except AttemptNotUsable as refusal:
             return self._not_usable(refusal, answer.state)
         if session.app_registration not in self.client_keys:
-            return self._end(session, SessionStatus.FAILED, SessionReason.APP_MISCONFIGURED)
+            return self._fail(session, SessionReason.APP_MISCONFIGURED, deadline)
         if answer.error is not None or answer.code is None:
-            return self._refused_at_tiktok(session, answer)
+            return self._refused_at_tiktok(session, answer, deadline)
         return self._exchange(session, attempt, answer.code, deadline)
 
     def _not_usable(self, refusal: AttemptNotUsable, state: State) -> Arrival:
@@ -193,42 +194,55 @@ class Linking:
         self.sessions.remember_browser(state, secret_hash(cookie.reveal()), now=self.now())
         return Arrival(session, Landing.PAGE, state.cookie_name, cookie)
 
-    def _refused_at_tiktok(self, session: LinkSession, answer: Answer) -> Arrival:
+    def _refused_at_tiktok(
+        self, session: LinkSession, answer: Answer, deadline: datetime
+    ) -> Arrival:
         kind = read_callback_error(answer.error or "", answer.error_type)
         if kind is CallbackError.CANCELLED:
-            return self._end(session, SessionStatus.CANCELLED, SessionReason.USER_CANCELLED)
+            reason = SessionReason.USER_CANCELLED
+            return self._end(session, SessionStatus.CANCELLED, reason, deadline)
         reason = {
             CallbackError.REFUSED: SessionReason.PROVIDER_REFUSED,
             CallbackError.MISCONFIGURED: SessionReason.APP_MISCONFIGURED,
             CallbackError.UNKNOWN: SessionReason.PROVIDER_UNAVAILABLE,
         }[kind]
-        return self._end(session, SessionStatus.FAILED, reason)
+        return self._fail(session, reason, deadline)
 
     def _exchange(
         self, session: LinkSession, attempt: Attempt, code: Secret, deadline: datetime
     ) -> Arrival:
         # All that can fail comes before the code is spent.
-        if not self.credentials.candidates(session.app_registration):
-            return self._end(session, SessionStatus.FAILED, SessionReason.APP_MISCONFIGURED)
-        self.sealing.prepare("access", "refresh", now=self.now())
-        clients = ClientsToTry(self.credentials, session.app_registration)
+        try:
+            if not self.credentials.candidates(session.app_registration):
+                return self._fail(session, SessionReason.APP_MISCONFIGURED, deadline)
+            clients = ClientsToTry(self.credentials, session.app_registration)
+            self.sealing.prepare("access", "refresh", now=self.now())
+        except StoreUnavailable:
+            return self._fail(session, SessionReason.PROVIDER_UNAVAILABLE, deadline)
+        may_repeat = True
         while True:
+            if not has_time_to_spend(self.now(), deadline):
+                return self._fail(session, SessionReason.PROVIDER_UNAVAILABLE, deadline)
             try:
                 answer = self.tiktok.exchange(
                     clients.current,
                     code=code,
                     redirect_uri=attempt.redirect_uri,
                     code_verifier=attempt.code_verifier,
-                    read_timeout=deadline - self.now() - SAVE_BUDGET,
+                    read_timeout=read_timeout(self.now(), deadline),
                 )
                 break
             except ProviderError as error:
                 if error.error == "invalid_client" and clients.advance():
                     continue
+                if isinstance(error, NoAnswer) and may_repeat:
+                    # Most often a kept connection that had ended: TikTok never saw the code.
+                    may_repeat = False
+                    continue
                 logger.warning(
                     "exchange failed", extra={"why": error.error, "log_id": error.log_id}
                 )
-                return self._end(session, SessionStatus.FAILED, _exchange_reason(error))
+                return self._fail(session, _exchange_reason(error), deadline)
         return self._keep(session, answer, clients.current, deadline)
 
     def _keep(
@@ -265,10 +279,16 @@ class Linking:
         try:
             saved = self._persist(lambda: self._save_pair(authorised), deadline)
             if refusal is not None:
-                return self._refuse(session, refusal, saved, answer, client, granted, missing)
-            account = replace(
-                account, profile=self.tiktok.profile(answer.access_token, now=self.now())
-            )
+                if saved is Saved.ENDED:
+                    self._give_back(client, answer, deadline)
+                return self._fail(session, refusal, deadline, granted=granted, missing=missing)
+            if saved is Saved.ENDED:
+                # Unlinked since the person came back: that wins, and nobody may hold the pair.
+                self._give_back(client, answer, deadline)
+                return self._fail(session, SessionReason.EXCHANGE_FAILED, deadline)
+            if has_time_for(PROFILE_TIME, self.now(), deadline):
+                profile = self.tiktok.profile(answer.access_token, now=self.now())
+                account = replace(account, profile=profile)
             self._persist(lambda: self.authorisations.save_account(account), deadline)
             return self._complete(session, account, granted, missing, deadline)
         except StoreUnavailable:
@@ -279,36 +299,27 @@ class Linking:
 
     def _save_pair(self, authorised: AuthorisedPair) -> Saved:
         pair = authorised.pair
-        due_at = self.policy.next_due(
+        due_at = self.policy.first_due(
             authorised.grant_id,
-            mode=RefreshMode.AUTO,
-            last_used_at=None,
             issued_at=pair.issued_at,
             expires_at=pair.expires_at,
             relink_by=pair.relink_by,
-            now=self.now(),
         )
         return self.authorisations.save_authorised(
             authorised, due_at=due_at, only_existing=authorised.account is None
         )
 
-    def _refuse(
-        self,
-        session: LinkSession,
-        reason: SessionReason,
-        saved: Saved,
-        answer: TokenAnswer,
-        client: ClientCredentials,
-        granted: tuple[str, ...],
-        missing: tuple[str, ...],
-    ) -> Arrival:
-        """No account, no moved link; a pair without a grant is given back to TikTok."""
-        if saved is Saved.ENDED:
-            try:
-                self.tiktok.revoke(client, answer.access_token)
-            except ProviderError as error:
-                logger.warning("refused pair not revoked", extra={"why": error.error})
-        return self._end(session, SessionStatus.FAILED, reason, granted=granted, missing=missing)
+    def _give_back(
+        self, client: ClientCredentials, answer: TokenAnswer, deadline: datetime
+    ) -> None:
+        """Revoke a pair that has no grant to be saved to."""
+        if not has_time_for(REVOKE_TIME, self.now(), deadline):
+            logger.warning("refused pair not revoked", extra={"why": "no time left"})
+            return
+        try:
+            self.tiktok.revoke(client, answer.access_token)
+        except ProviderError as error:
+            logger.warning("refused pair not revoked", extra={"why": error.error})
 
     def _complete(
         self,
@@ -334,38 +345,45 @@ class Linking:
         done = replace(session, status=SessionStatus.COMPLETED, reason=None, account_id=account.id)
         return Arrival(done, Landing.RETURN)
 
+    def _fail(
+        self,
+        session: LinkSession,
+        reason: SessionReason,
+        deadline: datetime,
+        *,
+        granted: tuple[str, ...] = (),
+        missing: tuple[str, ...] = (),
+    ) -> Arrival:
+        failed = SessionStatus.FAILED
+        return self._end(session, failed, reason, deadline, granted=granted, missing=missing)
+
     def _end(
         self,
         session: LinkSession,
         status: SessionStatus,
         reason: SessionReason,
+        deadline: datetime,
         *,
         granted: tuple[str, ...] = (),
         missing: tuple[str, ...] = (),
     ) -> Arrival:
         """Write an end without a link. The person may press the button again until expiry."""
-        self.sessions.finish(
-            session_key(session.id),
-            status,
-            now=self.now(),
-            reason=reason,
-            granted=granted,
-            missing=missing,
+        self._persist(
+            lambda: self.sessions.finish(
+                session_key(session.id),
+                status,
+                now=self.now(),
+                reason=reason,
+                granted=granted,
+                missing=missing,
+            ),
+            deadline,
         )
         landing = Landing.RETURN if status is SessionStatus.CANCELLED else Landing.PAGE
         return Arrival(replace(session, status=status, reason=reason), landing)
 
     def _persist(self, write: Callable[[], T], deadline: datetime) -> T:
-        """Repeat a write until it is acknowledged or only the rescue queue is left in time."""
-        wait = 0.05
-        while True:
-            try:
-                return write()
-            except StoreUnavailable:
-                if self.now() + RESCUE_BUDGET > deadline:
-                    raise
-                wait = min(wait * 2, 1.0)
-                self.pause(wait)
+        return persist(write, deadline=deadline, now=self.now, pause=self.pause, chance=self.chance)
 
 
 def _account(session: LinkSession, answer: TokenAnswer) -> Account:

@@ -214,7 +214,8 @@ def read_profile(status: int, body: bytes) -> dict[str, str]:
         return {}
     if isinstance(error, dict) and error.get("code") not in ("ok", None):
         return {}
-    return {k: v[:2048] for k, v in user.items() if k in PROFILE_FIELDS and isinstance(v, str)}
+    texts = {name: user[name] for name in PROFILE_FIELDS if isinstance(user.get(name), str)}
+    return {name: text[:2048] for name, text in texts.items() if _is_storable(text)}
 
 
 # error word → (class, whether TikTok may have rotated although it says so)
@@ -245,7 +246,8 @@ def _raise_for(
         raise Misconfigured(str(word), log_id=log_id)
     if status == 429 or word in _BUSY:
         error = str(word) if word in _BUSY else "too_many_requests"
-        raise Unavailable(error, may_have_acted=False, retry_after=wait, log_id=log_id)
+        acted = status >= 500
+        raise Unavailable(error, may_have_acted=acted, retry_after=wait, log_id=log_id)
     if word is not None and word != "server_error" and status < 500:
         # A definite error we do not know by name: no pair was issued, the link is not blamed.
         known = word if word == "access_denied" else "unknown_error"
@@ -290,7 +292,14 @@ def _object(body: bytes) -> dict[str, object] | None:
 
 def _text(data: Mapping[str, object], key: str) -> str | None:
     value = data.get(key)
-    return value if isinstance(value, str) and 0 < len(value) <= 4096 else None
+    if not isinstance(value, str) or not 0 < len(value) <= 4096 or not _is_storable(value):
+        return None
+    return value
+
+
+def _is_storable(text: str) -> bool:
+    """JSON may carry halves of surrogate pairs, which no table takes."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _seconds(value: object) -> int | None:

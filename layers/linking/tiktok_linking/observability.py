@@ -31,7 +31,22 @@ def redacted(text: str) -> str:
 
 def _as_redacted_json(record: dict[str, Any]) -> str:
     """The last step of every record: whatever was formatted, arguments and traces included."""
-    return redacted(json.dumps(record, default=str, ensure_ascii=False))
+    return json.dumps(_without_secrets(record), default=_as_redacted_text, ensure_ascii=False)
+
+
+def _without_secrets(value: Any) -> Any:
+    """Redact texts before they are quoted, so that the line stays JSON."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {redacted(str(name)): _without_secrets(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(inner) for inner in value]
+    return value
+
+
+def _as_redacted_text(value: object) -> str:
+    return redacted(str(value))
 
 
 def logger() -> Logger:

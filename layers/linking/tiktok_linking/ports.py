@@ -82,9 +82,12 @@ class AuthorisedPair:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a renewal did not happen, without a word from outside."""
+    """Why a renewal did not happen, without a word from outside.
 
-    error: str
+    ``error`` is None where the grant itself is not failing: it is only given back.
+    """
+
+    error: str | None
     log_id: str | None
     backoff_until: datetime | None
     keeps_intent: bool
@@ -307,7 +310,7 @@ class Credentials(Protocol):
     """The app registrations' client credentials."""
 
     def candidates(self, registration: str) -> Sequence[ClientCredentials]:
-        """What to authenticate with, in the order to try: current first, then previous."""
+        """What to authenticate with, in the order to try: current, previous, pending."""
 
     def reread(self) -> None:
         """Drop what is cached: TikTok refused it."""

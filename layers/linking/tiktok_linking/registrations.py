@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from tiktok_linking.errors import StoreUnavailable
 from tiktok_linking.oauth import ClientCredentials
 from tiktok_linking.ports import Credentials
 
 
 class ClientsToTry:
-    """One registration's credentials: current first, then previous, with one fresh look.
+    """One registration's credentials: current, previous, pending, with one fresh look.
 
     TikTok's ``invalid_client`` can mean that the secret was rotated since it was cached, so it
     never counts against an account.
@@ -26,7 +27,11 @@ class ClientsToTry:
         if not self._reread:
             self._credentials.reread()
             self._reread = True
-        for candidate in self._credentials.candidates(self._registration):
+        try:
+            candidates = self._credentials.candidates(self._registration)
+        except StoreUnavailable:
+            return False  # TikTok's refusal stands until the secret can be read again
+        for candidate in candidates:
             if candidate.client_secret.reveal() not in self._tried:
                 self.current = candidate
                 return True

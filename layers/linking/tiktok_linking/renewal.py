@@ -24,7 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tiktok_linking.accounts import Grant, RelinkReason, Secret, Status, token_fingerprint
+from tiktok_linking.accounts import Grant, RelinkReason, Secret, Status
+from tiktok_linking.deadlines import has_time_for, has_time_to_spend, persist, read_timeout
 from tiktok_linking.errors import (
     Misconfigured,
     NoAnswer,
@@ -49,16 +50,10 @@ from tiktok_linking.ports import (
     TikTok,
 )
 from tiktok_linking.registrations import ClientsToTry
-from tiktok_linking.schedule import RenewalPolicy, renewal_floor, slot_of
+from tiktok_linking.schedule import DUE_SHARDS, RenewalPolicy, renewal_floor, slot_of
 
 logger = logging.getLogger("tiktok_linking.renewal")
 
-CONNECT_TIMEOUT = timedelta(seconds=3)
-SHORTEST_READ = timedelta(seconds=8)
-"""A late answer is worth more than a replay: with less time than this, do not start."""
-SAVE_BUDGET = timedelta(seconds=5)
-RESCUE_BUDGET = timedelta(seconds=3)
-"""What is kept of the save budget for the rescue queue, when the table takes no write."""
 LEASE_MARGIN = timedelta(seconds=5)
 """The lease outlives its holder's own deadline by this much, so a holder past it is dead."""
 MOST_REPEATS = 2
@@ -67,8 +62,8 @@ RECOVERY_WAIT = timedelta(seconds=30)
 kill a pair that lies in the queue. tests/template holds the template to these numbers."""
 REJECTED_AT_MOST_EVERY = timedelta(minutes=1)
 BACKOFF_BASE = timedelta(seconds=15)
-BACKOFF_CAP = timedelta(hours=1)
-DUE_SHARDS = 8
+BACKOFF_CAP = timedelta(minutes=5)
+REVOKE_TIME = timedelta(seconds=13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +106,11 @@ class Renewal:
         Raises:
             StoreUnavailable: before anything was sent; safe to retry.
         """
-        report = self._why_not(grant, ask) or self._recover(grant)
+        report = self._why_not(grant, ask) or self._recover(grant, deadline)
         if report is not None:
             return report
         pair = grant.pair
-        if pair is None or not self._has_time(deadline):
+        if pair is None or not has_time_to_spend(self.now(), deadline):
             return RenewalReport(Outcome.BACKOFF, retry_after=1)
 
         # All that can fail comes first.
@@ -132,13 +127,15 @@ class Renewal:
         ):
             return RenewalReport(Outcome.IN_PROGRESS, retry_after=1)
 
-        return self._spend(grant, refresh_token, clients, owner, deadline)
+        return self._spend(grant, pair.fingerprint, refresh_token, clients, owner, deadline)
 
     # -- before the request ---------------------------------------------------------------------
 
     def _why_not(self, grant: Grant, ask: Ask) -> RenewalReport | None:
         """Say why no renewal shall happen now, or None to go on."""
         now = self.now()
+        if grant.status is not Status.ACTIVE and ask.scheduled:
+            self.grants.postpone(grant, None)
         if grant.pair is None:
             return RenewalReport(Outcome.ENDED)
         if grant.status is Status.UNLINKED and ask.for_revocation:
@@ -146,8 +143,6 @@ class Renewal:
         if grant.status is Status.RELINK_REQUIRED:
             return RenewalReport(Outcome.RELINK_REQUIRED)
         if grant.status is not Status.ACTIVE:
-            if ask.scheduled and grant.due_at is not None:
-                self.grants.postpone(grant, None)
             return RenewalReport(Outcome.ENDED)
         if grant.is_past_deadline(now):
             self.grants.require_relink(grant, RelinkReason.REFRESH_TOKEN_EXPIRED, now=now)
@@ -198,7 +193,7 @@ class Renewal:
             now=self.now(),
         )
 
-    def _recover(self, grant: Grant) -> RenewalReport | None:
+    def _recover(self, grant: Grant, deadline: datetime) -> RenewalReport | None:
         """Deal with an intent that a dead holder left: its request may have rotated the token.
 
         Journal first. Then nobody replays until a pair that lies in the rescue queue has had its
@@ -208,7 +203,7 @@ class Renewal:
             return None
         found = self.journal.find(grant.id, grant.intent)
         if found is not None:
-            return self._store(grant, found)
+            return self._store(grant, found, deadline)
         now = self.now()
         since = grant.recovering_since
         if since is None:
@@ -224,38 +219,40 @@ class Renewal:
     def _spend(
         self,
         grant: Grant,
+        spent: bytes,
         refresh_token: Secret,
         clients: ClientsToTry,
         owner: str,
         deadline: datetime,
     ) -> RenewalReport:
         """Send the request, at most once more per broken connection, and act on the answer."""
-        spent = token_fingerprint(refresh_token)
         # An intent that was there before means: an earlier request may have rotated this token.
         unanswered = grant.intent == spent
-        if not self._has_time(deadline):
+        if not has_time_to_spend(self.now(), deadline):
             # Frozen since the lease was taken: by now somebody else may hold it.
-            return self._not_now(grant, owner, "out_of_time", None, keeps_intent=unanswered)
+            self._release(grant, owner, Failure(None, None, None, keeps_intent=unanswered))
+            return RenewalReport(Outcome.BACKOFF, retry_after=1)
         repeats = 0
         while True:
             try:
                 answer = self.tiktok.refresh(
                     clients.current,
                     refresh_token,
-                    read_timeout=max(SHORTEST_READ, deadline - self.now() - SAVE_BUDGET),
+                    read_timeout=read_timeout(self.now(), deadline),
                 )
                 break
             except NoAnswer as error:
                 unanswered = True
                 repeats += 1
-                if repeats > MOST_REPEATS or not self._has_time(deadline):
+                if repeats > MOST_REPEATS or not has_time_to_spend(self.now(), deadline):
                     return self._not_now(grant, owner, error.error, None, keeps_intent=True)
             except Refused:
                 return self._refused(grant, lost=unanswered)
             except Misconfigured as error:
                 if error.error == "invalid_client" and clients.advance():
                     continue
-                self._release(grant, owner, error.error, error.log_id, None, unanswered)
+                # No account is at fault, so none is marked as failing.
+                self._release(grant, owner, Failure(None, None, None, keeps_intent=unanswered))
                 logger.error("app registration refused", extra={"registration": grant.registration})
                 return RenewalReport(Outcome.MISCONFIGURED)
             except Unavailable as error:
@@ -287,29 +284,30 @@ class Renewal:
 
     def _save(self, grant: Grant, renewed: RenewedPair, deadline: datetime) -> RenewalReport:
         """Write until it is written or time runs out, then hand the sealed pair to rescue."""
-        wait = 0.05
-        while True:
-            try:
-                return self._store(grant, renewed)
-            except StoreUnavailable:
-                wait = min(wait * 2, 1.0)
-                if self.now() + RESCUE_BUDGET > deadline:
-                    break
-                self.pause(wait * (0.5 + self.chance() / 2))
+        try:
+            return persist(
+                lambda: self._store(grant, renewed, deadline),
+                deadline=deadline,
+                now=self.now,
+                pause=self.pause,
+                chance=self.chance,
+            )
+        except StoreUnavailable:
+            pass
         try:
             self.rescue.put_renewed(renewed)
         except StoreUnavailable:
             logger.error("renewed pair is in the journal alone", extra={"grant": grant.id})
         return RenewalReport(Outcome.UNKNOWN, retry_after=_seconds(RECOVERY_WAIT))
 
-    def _store(self, grant: Grant, renewed: RenewedPair) -> RenewalReport:
+    def _store(self, grant: Grant, renewed: RenewedPair, deadline: datetime) -> RenewalReport:
         pair = renewed.pair
         saved = self.grants.save_renewed(
             renewed, due_at=self._next_due(grant, pair.issued_at, pair.expires_at), now=self.now()
         )
-        if saved is Saved.ENDED:
-            self._revoke_homeless(grant, renewed)
         self.journal.forget(renewed)
+        if saved is Saved.ENDED and has_time_for(REVOKE_TIME, self.now(), deadline):
+            self._revoke_homeless(grant, renewed)
         if saved is Saved.STORED:
             return RenewalReport(Outcome.RENEWED)
         return RenewalReport(Outcome.FRESH if saved is Saved.NEWER else Outcome.ENDED)
@@ -320,9 +318,10 @@ class Renewal:
             renewed.pair, registration=grant.registration, open_id=grant.open_id
         )
         try:
-            self.tiktok.revoke(self.credentials.candidates(grant.registration)[0], token)
-        except ProviderError as error:
-            logger.warning("late pair not revoked", extra={"grant": grant.id, "why": error.error})
+            for client in self.credentials.candidates(grant.registration)[:1]:
+                self.tiktok.revoke(client, token)
+        except (ProviderError, StoreUnavailable) as error:
+            logger.warning("late pair not revoked", extra={"grant": grant.id, "why": str(error)})
 
     def _refused(self, grant: Grant, *, lost: bool) -> RenewalReport:
         """A definite ``invalid_grant``: flag the link, if our token is still the stored one.
@@ -351,30 +350,18 @@ class Renewal:
         wait = max(timedelta(seconds=retry_after or 0), ceiling * self.chance())
         if keeps_intent:
             wait = max(wait, RECOVERY_WAIT)
-        self._release(grant, owner, error, log_id, self.now() + wait, keeps_intent)
+        self._release(grant, owner, Failure(error, log_id, self.now() + wait, keeps_intent))
         logger.warning("renewal postponed", extra={"grant": grant.id, "why": error})
         silent = error in ("no_answer", "foreign_open_id")
         outcome = Outcome.UNKNOWN if silent else Outcome.PROVIDER_UNAVAILABLE
         return RenewalReport(outcome, retry_after=max(1, _seconds(wait)))
 
-    def _release(
-        self,
-        grant: Grant,
-        owner: str,
-        error: str,
-        log_id: str | None,
-        backoff_until: datetime | None,
-        keeps_intent: bool,
-    ) -> None:
-        failure = Failure(error, log_id, backoff_until, keeps_intent)
+    def _release(self, grant: Grant, owner: str, failure: Failure) -> None:
         try:
             self.grants.release(grant.id, owner=owner, failure=failure, now=self.now())
         except StoreUnavailable:
             # The lease runs out by itself; the intent it leaves is the careful reading.
             logger.warning("lease not released", extra={"grant": grant.id})
-
-    def _has_time(self, deadline: datetime) -> bool:
-        return self.now() + CONNECT_TIMEOUT + SHORTEST_READ + SAVE_BUDGET <= deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,8 +375,8 @@ class Worked:
 def work(renewal: Renewal, grant_ids: Sequence[str], *, deadline: datetime) -> Worked:
     """Renew a batch of due grants at once, each on its own: one's failure is not another's.
 
-    One batch read serves all. When TikTok refuses an app registration, what has not started of
-    the batch is left alone: it would fail alike, and no account is at fault.
+    One batch read serves all. One grant of each app registration goes first: if TikTok refuses
+    the registration, the rest of its grants are left alone, since no account is at fault.
     """
     grants = renewal.grants.read_many(grant_ids)
     outcomes: dict[str, Outcome] = {}
@@ -410,9 +397,12 @@ def work(renewal: Renewal, grant_ids: Sequence[str], *, deadline: datetime) -> W
         if report.outcome is Outcome.MISCONFIGURED:
             stopped.add(grant.registration)
 
+    first = {grant.registration: grant for grant in grants.values()}.values()
+    rest = [grant for grant in grants.values() if grant not in first]
     with ThreadPoolExecutor(max_workers=max(1, len(grants))) as threads:
-        for done in [threads.submit(one, grant) for grant in grants.values()]:
-            done.result()
+        for group in (first, rest):
+            for done in [threads.submit(one, grant) for grant in group]:
+                done.result()
     return Worked(outcomes, tuple(failed))
 
 

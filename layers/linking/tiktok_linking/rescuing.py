@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tiktok_linking.accounts import RefreshMode, SealedPair
+from tiktok_linking.accounts import SealedPair
 from tiktok_linking.ports import (
     Authorisations,
     AuthorisedPair,
@@ -48,7 +48,8 @@ class Rescuing:
             due_at=self._due(parcel.grant_id, parcel.pair),
             only_existing=parcel.account is None,
         )
-        if parcel.account is not None:
+        # An unlink that came after the authorisation has ended it: nothing may hang on it.
+        if parcel.account is not None and saved is not Saved.ENDED:
             new = parcel.account
             self.authorisations.save_account(new.account)
             self.sessions.finish(
@@ -62,13 +63,9 @@ class Rescuing:
         return saved
 
     def _due(self, grant_id: str, pair: SealedPair) -> datetime | None:
-        """A rescued pair is looked at like an unused one; the next vend warms it again."""
-        return self.policy.next_due(
+        return self.policy.first_due(
             grant_id,
-            mode=RefreshMode.AUTO,
-            last_used_at=None,
             issued_at=pair.issued_at,
             expires_at=pair.expires_at,
             relink_by=pair.relink_by,
-            now=self.now(),
         )

@@ -15,6 +15,9 @@ from tiktok_linking.accounts import RefreshMode
 USED_MARK_EVERY = timedelta(hours=6)
 """A vend moves the last-used mark at most this often per grant, so most vends write nothing."""
 
+DUE_SHARDS = 8
+"""Partitions of the due index: a write limit of its own for each."""
+
 SLOT = timedelta(minutes=5)
 """Due times are rounded down to a slot: an index key that moves less costs less."""
 
@@ -62,6 +65,28 @@ class RenewalPolicy:
         else:
             due = issued_at + self.health_check * (0.9 + 0.1 * _chance(grant_id, issued_at))
         return None if relink_by is not None and due >= relink_by else due
+
+    def first_due(
+        self,
+        grant_id: str,
+        *,
+        issued_at: datetime,
+        expires_at: datetime,
+        relink_by: datetime | None,
+    ) -> datetime | None:
+        """Say when a pair that was stored without reading its grant should be looked at.
+
+        The earliest that any mode could want; the worker moves the slot if it was too early.
+        """
+        return self.next_due(
+            grant_id,
+            mode=RefreshMode.ALWAYS,
+            last_used_at=None,
+            issued_at=issued_at,
+            expires_at=expires_at,
+            relink_by=relink_by,
+            now=issued_at,
+        )
 
 
 def _chance(grant_id: str, issued_at: datetime) -> float:

@@ -9,12 +9,12 @@ between leaves marks that a second call picks up.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tiktok_linking.accounts import Grant, Status
+from tiktok_linking.accounts import Account, Grant, Status
 from tiktok_linking.errors import (
     Misconfigured,
     NotFound,
@@ -27,6 +27,9 @@ from tiktok_linking.registrations import ClientsToTry
 logger = logging.getLogger("tiktok_linking.unlinking")
 
 REVOKE_MARGIN = timedelta(seconds=30)
+LINKED_AGAIN = "linked_again"
+A_CALLBACK_TAKES = timedelta(seconds=60)
+"""The callback's whole life and more: between its grant and its account row lies less."""
 
 
 class Revocation(StrEnum):
@@ -78,19 +81,20 @@ class Unlinking:
             return Unlinked(Revocation.NOT_DONE, "shared_grant")
         if grant is None or grant.pair is None:
             return _remembered(grant)
+        if _is_being_linked(grant, accounts, self.now()):
+            return Unlinked(Revocation.NOT_DONE, LINKED_AGAIN)
         if not self.links.mark_revoking(grant, now=self.now()):
             # Somebody linked again in this moment: that link must live.
-            return Unlinked(Revocation.NOT_DONE, "linked_again")
+            return Unlinked(Revocation.NOT_DONE, LINKED_AGAIN)
         return self._end(grant, account_id, revoke=revoke)
 
     def _end(self, grant: Grant, account_id: str, *, revoke: bool) -> Unlinked:
-        if not revoke:
-            self.links.forget_tokens(grant, revocation=Revocation.NOT_DONE.value, now=self.now())
-            return Unlinked(Revocation.NOT_DONE, "not_requested")
         result = Unlinked(Revocation.NOT_NEEDED, grant.reason)
-        if grant.status is not Status.REVOKED:
+        if not revoke:
+            result = Unlinked(Revocation.NOT_DONE, "not_requested")
+        elif grant.status is not Status.REVOKED:
             grant, result = self._revoke(grant, account_id)
-        if result.revoked_at_tiktok is Revocation.PENDING:
+        if result.revoked_at_tiktok is Revocation.PENDING or result.reason == LINKED_AGAIN:
             return result
         if not self.links.forget_tokens(
             grant, revocation=result.revoked_at_tiktok.value, now=self.now()
@@ -113,6 +117,8 @@ class Unlinking:
             )
             read, _ = self.links.read_partition(account_id)
             grant = read or grant
+            if grant.status is not Status.UNLINKED:
+                return grant, Unlinked(Revocation.NOT_DONE, LINKED_AGAIN)
             if report.outcome is Outcome.RELINK_REQUIRED:
                 return grant, Unlinked(Revocation.NOT_NEEDED, grant.reason)
             if grant.pair is None or not grant.is_alive(self.now()):
@@ -139,6 +145,12 @@ class Unlinking:
             except ProviderError as error:
                 logger.warning("revocation pending", extra={"grant": grant.id, "why": error.error})
                 return grant, Unlinked(Revocation.PENDING, "provider_unavailable")
+
+
+def _is_being_linked(grant: Grant, accounts: Sequence[Account], now: datetime) -> bool:
+    """Whether a callback has stored its pair and is about to write its account row."""
+    newest = max((account.authorised_at for account in accounts), default=grant.authorised_at)
+    return newest < grant.authorised_at and now - grant.authorised_at < A_CALLBACK_TAKES
 
 
 def _remembered(grant: Grant | None) -> Unlinked:

@@ -83,7 +83,7 @@ class Vending:
         grant = self._with_deadline_passed(grant)
 
         needs_renewal = rejected or not grant.is_alive(self.now(), min_ttl)
-        before = grant.version
+        before = grant.pair
         report: RenewalReport | None = None
         if needs_renewal and grant.status is Status.ACTIVE:
             grant, account, report = self._renewed(grant, account, min_ttl, rejected)
@@ -92,7 +92,11 @@ class Vending:
         pair = grant.pair
         if pair is None or not grant.is_alive(now):
             raise _no_token(grant, report, now)
-        warning = self._warning(grant, report, min_ttl, now)
+        renewed = _is_newer(pair, before)
+        is_enough = grant.is_alive(now, min_ttl) and (renewed or not rejected)
+        warning = None if is_enough else _warning(report)
+        if grant.status is Status.RELINK_REQUIRED:
+            warning = "relink_required"
         token = self.sealing.open_access(
             pair, registration=grant.registration, open_id=grant.open_id
         )
@@ -105,7 +109,7 @@ class Vending:
             expires_in=int((pair.expires_at - now).total_seconds()),
             scopes=grant.scopes,
             missing_scopes=tuple(s for s in account.wanted_scopes if s not in grant.scopes),
-            refreshed=grant.version != before and report is not None,
+            refreshed=renewed,
             warning=warning,
         )
 
@@ -131,47 +135,49 @@ class Vending:
         self, grant: Grant, account: Account, min_ttl: timedelta, rejected: bool
     ) -> tuple[Grant, Account, RenewalReport]:
         """Go through the one door; a loser of a race waits for the winner's token."""
-        version = grant.version
+        before = grant.pair
         report = self.door.renew(grant.id, min_ttl=min_ttl, rejected=rejected)
         give_up_at = self.now() + LOSER_WAITS
         while True:
             grant, account = self._read(account.id)
-            done = grant.version != version and grant.is_alive(self.now(), min_ttl)
+            done = grant.status is not Status.ACTIVE or _is_newer(grant.pair, before)
             if report.outcome is not Outcome.IN_PROGRESS or done or self.now() >= give_up_at:
                 return grant, account, report
             self.pause(0.05 + 0.25 * self.chance())
-
-    def _warning(
-        self, grant: Grant, report: RenewalReport | None, min_ttl: timedelta, now: datetime
-    ) -> str | None:
-        if grant.status is Status.RELINK_REQUIRED:
-            return "relink_required"
-        if grant.is_alive(now, min_ttl):
-            return None
-        outcome = report.outcome if report else None
-        if outcome in (Outcome.IN_PROGRESS, Outcome.UNKNOWN):
-            return "refresh_in_progress"
-        if outcome in (Outcome.PROVIDER_UNAVAILABLE, Outcome.BACKOFF, Outcome.MISCONFIGURED):
-            return "provider_unavailable"
-        return "min_ttl_not_met"
 
     def _mark_used(self, grant: Grant, pair: SealedPair, now: datetime) -> None:
         """Keep used accounts warm; at most one write in six hours, and never worth an error."""
         if grant.last_used_at is not None and grant.last_used_at + USED_MARK_EVERY > now:
             return
-        due_at = self.policy.next_due(
-            grant.id,
-            mode=grant.mode,
-            last_used_at=now,
-            issued_at=pair.issued_at,
-            expires_at=pair.expires_at,
-            relink_by=grant.relink_by,
-            now=now,
-        )
+        due_at = None
+        if grant.status is Status.ACTIVE:
+            due_at = self.policy.next_due(
+                grant.id,
+                mode=grant.mode,
+                last_used_at=now,
+                issued_at=pair.issued_at,
+                expires_at=pair.expires_at,
+                relink_by=grant.relink_by,
+                now=now,
+            )
         try:
             self.links.mark_used(grant, due_at=due_at, now=now)
         except StoreUnavailable:
             logger.warning("last use not marked", extra={"grant": grant.id})
+
+
+def _warning(report: RenewalReport | None) -> str:
+    """Why the token is not what was asked for, in the words of the contract."""
+    outcome = report.outcome if report else None
+    if outcome in (Outcome.IN_PROGRESS, Outcome.UNKNOWN):
+        return "refresh_in_progress"
+    if outcome in (Outcome.PROVIDER_UNAVAILABLE, Outcome.BACKOFF, Outcome.MISCONFIGURED):
+        return "provider_unavailable"
+    return "min_ttl_not_met"
+
+
+def _is_newer(pair: SealedPair | None, before: SealedPair | None) -> bool:
+    return pair is not None and before is not None and pair.pair_id != before.pair_id
 
 
 def _no_token(grant: Grant, report: RenewalReport | None, now: datetime) -> LinkingError:

@@ -45,8 +45,10 @@ class AccountTable:
     Which of these a function can really use is decided by its role in template.yaml.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, urgent: Table | None = None) -> None:
+        """``urgent`` is the same table for writes of a fresh pair, which are given up quickly."""
         self._table = table
+        self._urgent = urgent or table
 
     # -- Grants ---------------------------------------------------------------------------------
 
@@ -58,7 +60,8 @@ class AccountTable:
     def read_many(self, grant_ids: Iterable[str]) -> Mapping[str, Grant]:
         """See ports.Grants."""
         keys = [grant_key(grant_id) for grant_id in dict.fromkeys(grant_ids)]
-        return {item["pk"]: read_grant(item) for item in self._table.batch_get(keys)}
+        items = self._table.batch_get(keys) if keys else []
+        return {item["pk"]: read_grant(item) for item in items}
 
     def take_lease(self, grant: Grant, *, owner: str, until: datetime, now: datetime) -> bool:
         """See ports.Grants. The same write records the intent and proves the table writable."""
@@ -98,7 +101,7 @@ class AccountTable:
             adds={"v": 1, "ro": 1},
         )
         try:
-            self._table.update(
+            self._urgent.update(
                 grant_key(renewed.grant_id),
                 update,
                 condition="fp = :spent",
@@ -112,20 +115,19 @@ class AccountTable:
 
     def release(self, grant_id: str, *, owner: str, failure: Failure, now: datetime) -> None:
         """See ports.Grants."""
-        kept = ("rc",) if failure.keeps_intent else ()
+        first = [*(["ff"] if failure.error else []), *(["rc"] if failure.keeps_intent else [])]
+        failed: Item = {}
+        if failure.error:
+            failed = {"fe": failure.error, "fl": failure.log_id, "bo": failure.backoff_until}
         removes = ["lo", "lu", "ev"] + ([] if failure.keeps_intent else ["it", "rc"])
         try:
             self._table.update(
                 grant_key(grant_id),
                 Update(
-                    sets={
-                        "fe": failure.error,
-                        "fl": failure.log_id,
-                        "bo": failure.backoff_until,
-                    },
-                    first={"ff": now} | dict.fromkeys(kept, now),
+                    sets=failed,
+                    first=dict.fromkeys(first, now),
                     removes=removes,
-                    adds={"fc": 1},
+                    adds={"fc": 1} if failure.error else {},
                 ),
                 condition="lo = :owner",
                 values={":owner": owner},
@@ -164,11 +166,14 @@ class AccountTable:
                     adds={"v": 1},
                     first={"ff": now},
                 ),
-                condition="fp = :fp",
-                values={":fp": grant.pair.fingerprint},
+                condition="fp = :fp AND st <> :flagged",
+                values={
+                    ":fp": grant.pair.fingerprint,
+                    ":flagged": Status.RELINK_REQUIRED.value,
+                },
             )
-        except ConditionFailed:
-            return False
+        except ConditionFailed as failed:
+            return failed.old.get("fp") == grant.pair.fingerprint  # flagged already, by us perhaps
         return True
 
     def postpone(self, grant: Grant, due_at: datetime | None) -> None:
@@ -277,7 +282,9 @@ class AccountTable:
         try:
             self._table.update(
                 grant_key(grant.id),
-                Update(sets={"rv": "pending"}, removes=("ds", "da", "ev"), adds={"v": 1}),
+                Update(
+                    sets={"rv": "pending", "ua": now}, removes=("ds", "da", "ev"), adds={"v": 1}
+                ),
                 condition="au = :au",
                 values={":au": grant.authorised_at},
             )
@@ -311,11 +318,14 @@ class AccountTable:
     ) -> Saved:
         """See ports.Authorisations. The newest authorisation wins, and each lands once."""
         grant_id = authorised.grant_id
-        condition = "(attribute_not_exists(au) OR au < :au)"
+        # An unlink that came after this authorisation wins over its late pair.
+        condition = (
+            "(attribute_not_exists(au) OR au < :au) AND (attribute_not_exists(ua) OR ua < :au)"
+        )
         if only_existing:
             condition += " AND attribute_exists(fp) AND attribute_not_exists(rv)"
         try:
-            self._table.update(
+            self._urgent.update(
                 grant_key(grant_id),
                 Update(
                     sets=pair_item(authorised.pair)
@@ -329,7 +339,7 @@ class AccountTable:
                         "lx": authorised.pair.issued_at,
                     }
                     | _due(grant_id, due_at),
-                    removes=(*_SETTLED, "rv"),
+                    removes=(*_SETTLED, "rv", "ua"),
                     adds={"v": 1},
                 ),
                 condition=condition,
@@ -338,20 +348,23 @@ class AccountTable:
         except ConditionFailed as failed:
             if failed.old.get("aw") == authorised.write_id:
                 return Saved.STORED
-            return Saved.NEWER if "fp" in failed.old else Saved.ENDED
+            ended = "rv" in failed.old or "fp" not in failed.old
+            return Saved.ENDED if ended else Saved.NEWER
         return Saved.STORED
 
     def save_account(self, account: Account) -> None:
         """See ports.Authorisations. A repeat of the same write changes nothing."""
+        item = account_item(account) | {"ev": "account.linked"}
         try:
-            self._table.update(
+            self._urgent.update(
                 account_key(account.id),
                 Update(
-                    sets=account_item(account) | {"ev": "account.linked"},
-                    first={"li": account.linked_at},
+                    sets=item,
+                    first={"li": account.linked_at} | ({} if "mt" in item else {"mt": {}}),
                     removes=("ul",),
                 ),
-                condition="attribute_not_exists(au) OR au < :au",
+                condition="(attribute_not_exists(au) OR au < :au)"
+                " AND (attribute_not_exists(ul) OR ul < :au)",
                 values={":au": account.authorised_at},
             )
         except ConditionFailed:
@@ -408,13 +421,14 @@ class AccountTable:
         due_at: Callable[[RefreshMode], datetime | None],
     ) -> None:
         """See ports.Directory. A shared grant follows the most eager of its accounts."""
-        changed = {"mt": dict(metadata) if metadata is not None else account.metadata}
+        changed: dict[str, Any] = {}
+        if metadata is not None:
+            changed["mt"] = dict(metadata)
+        if mode is not None:
+            changed["md"] = mode.value
         self._table.update(
             account_key(account.id),
-            Update(
-                sets=changed | {"md": (mode or account.mode).value},
-                removes=("ev",),
-            ),
+            Update(sets=changed, removes=("ev",)),
             condition="attribute_exists(pk)",
         )
         sets: dict[str, Any] = {}
@@ -426,7 +440,7 @@ class AccountTable:
             )
             wished = [read_account(row) for row in rows]
             modes = [a.mode for a in wished if a.unlinked_at is None]
-            eager = max(modes, key=_EAGERNESS.index)
+            eager = max(modes, key=_EAGERNESS.index, default=mode)
             sets = {"md": eager.value} | _due(grant.id, due_at(eager))
         self._table.update(
             grant_key(grant.id),

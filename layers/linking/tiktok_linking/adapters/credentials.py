@@ -10,7 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -46,7 +46,12 @@ class SecretsManagerCredentials:
         with self._lock:  # one read serves all threads of a batch
             now = self._now()
             if self._read_at is None or not now - _KEPT_FOR < self._read_at <= now:
-                self._secrets = self._read()
+                try:
+                    self._secrets = self._read()
+                except StoreUnavailable:
+                    # An old secret serves through an outage, unless TikTok has refused it.
+                    if self._read_at is None:
+                        raise
                 self._read_at = now
         key = self._client_keys.get(registration)
         if key is None:
@@ -73,7 +78,11 @@ class SecretsManagerCredentials:
         if not isinstance(stored, dict):
             return {}
         return {
-            name: [Secret(fields[kind]) for kind in _IN_ORDER if isinstance(fields.get(kind), str)]
+            name: [Secret(text) for kind in _IN_ORDER if _is_filled(text := fields.get(kind))]
             for name, fields in stored.items()
             if isinstance(fields, dict)
         }
+
+
+def _is_filled(text: object) -> TypeGuard[str]:
+    return isinstance(text, str) and bool(text)

@@ -23,7 +23,7 @@ lo,lu,it  lease owner, until, intent
 rc        recovering since
 ff,fc     failing since, failure count
 fe,fl,bo  last error, log id, backoff until
-rv        revocation at TikTok
+rv, ua    revocation at TikTok, ended at
 ev        event this write carries
 ========  ====================================  ========  ====================================
 """
@@ -45,13 +45,16 @@ from tiktok_linking.accounts import (
     tenant_key,
 )
 from tiktok_linking.adapters.dynamodb import Item, at_ms, from_ms
-from tiktok_linking.renewal import DUE_SHARDS
+from tiktok_linking.schedule import DUE_SHARDS
 
 CIPHERTEXT = ("a", "f")
-_GRANT = "r o st rs pi fp wi aw sc ai ae rb au v ro md lx us ds da lo lu it rc ff fc fe fl bo rv ev"
+_GRANT = (
+    "r o st rs pi fp wi aw sc ai ae rb au v ro md lx us ds da lo lu it rc ff fc fe fl bo rv ua ev"
+)
 _ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ev"
 GRANT_ATTRIBUTES = ("pk", "sk", *_GRANT.split(" "))
 ACCOUNT_ATTRIBUTES = ("pk", "sk", *_ACCOUNT.split(" "))
+# template.yaml repeats this list in two policies; tests/template holds them together.
 SHOWN_ATTRIBUTES = tuple(dict.fromkeys((*GRANT_ATTRIBUTES, *ACCOUNT_ATTRIBUTES)))
 """Everything but ciphertext: what a function without the sealing key may read."""
 
@@ -159,8 +162,6 @@ def account_item(account: Account) -> Item:
         "o": account.open_id,
         "eu": account.end_user_id,
         "tn": account.tenant_id,
-        "lb": account.end_user_label,
-        "mt": dict(account.metadata),
         "ws": ",".join(account.wanted_scopes),
         "au": account.authorised_at,
         "rb": account.relink_by,
@@ -168,6 +169,11 @@ def account_item(account: Account) -> Item:
         "os": f"{day}#{account.id}",
         "ls": listing_key(account.tenant_id, shard),
     }
+    # What this session did not give stays as an earlier one left it.
+    if account.end_user_label is not None:
+        item["lb"] = account.end_user_label
+    if account.metadata:
+        item["mt"] = dict(account.metadata)
     if profile is not None:
         item |= {
             "pn": profile.display_name,

@@ -45,7 +45,7 @@ class _DataKey:
 
 
 class DataKeys:
-    """The data keys in memory, each for at most an hour."""
+    """The data keys in memory; one older than an hour is unwrapped by KMS anew when asked for."""
 
     def __init__(
         self, kms: Any, table: Table, *, key_arn: str, now: Callable[[], datetime]
@@ -132,7 +132,7 @@ class TokenSealing:
             refresh=self._seal(
                 "refresh", answer.refresh_token, epoch, registration, answer, pair_id
             ),
-            fingerprint=token_fingerprint(answer.refresh_token),
+            fingerprint=token_fingerprint(answer.refresh_token, pair_id),
             scopes=answer.scopes or (),
             issued_at=answer.issued_at,
             expires_at=answer.expires_at,

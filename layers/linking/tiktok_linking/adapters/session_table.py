@@ -6,6 +6,7 @@ Each arrow of a session's state machine is one conditional write.
 from __future__ import annotations
 
 import hmac
+import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,9 +41,12 @@ from tiktok_linking.sessions import (
 
 KEPT_FOR = timedelta(days=7)
 """How long a session can be asked about after its end; then the table's TTL removes it."""
+FINISHING_TAKES = timedelta(seconds=30)
+"""For so long one attempt at a time finishes: two would make two accounts of one session."""
 IDEMPOTENCY_KEPT_FOR = timedelta(hours=24)
 
 _NOT_OVER = "st <> :completed AND (attribute_not_exists(rs) OR rs <> :by_team)"
+_NOT_BUSY = "(attribute_not_exists(bu) OR bu <= :now)"
 _OVER: Item = {
     ":completed": SessionStatus.COMPLETED.value,
     ":by_team": SessionReason.CANCELLED_BY_TEAM.value,
@@ -52,8 +56,10 @@ _OVER: Item = {
 class SessionTable:
     """Implements the port Sessions."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, urgent: Table | None = None) -> None:
+        """``urgent`` is the same table for results, whose writes are given up quickly."""
         self._table = table
+        self._urgent = urgent or table
 
     def create(self, session: LinkSession, *, idempotency: Idempotency | None) -> LinkSession:
         """See ports.Sessions. The key's record comes first, so that a repeat finds the same id."""
@@ -95,7 +101,7 @@ class SessionTable:
                 _key(session_key(session_id)),
                 Update(
                     sets={"att.#k": _attempt_item(attempt), "st": SessionStatus.STARTED.value},
-                    removes=("rs", "ev"),
+                    removes=("rs", "gr", "ms", "dn", "ev"),
                 ),
                 condition=f"ex > :now AND pn = :nonce AND size(att) < :most AND {_NOT_OVER}",
                 values={":now": now, ":nonce": nonce, ":most": MOST_ATTEMPTS} | _OVER,
@@ -113,12 +119,16 @@ class SessionTable:
     ) -> tuple[LinkSession, Attempt]:
         """See ports.Sessions. One write decides who uses the attempt."""
         key = state.attempt_key
+        use = secrets.token_bytes(8)
         try:
             item = self._table.update(
                 _key(state.session_key),
-                Update(sets={"att.#k.u": now}, removes=("ev",)),
+                Update(
+                    sets={"att.#k.u": now, "att.#k.w": use, "bu": now + FINISHING_TAKES},
+                    removes=("ev",),
+                ),
                 condition="att.#k.e > :now AND att.#k.c = :cookie"
-                f" AND attribute_not_exists(att.#k.u) AND {_NOT_OVER}",
+                f" AND attribute_not_exists(att.#k.u) AND {_NOT_OVER} AND {_NOT_BUSY}",
                 values={":now": now, ":cookie": cookie_hash or "-"} | _OVER,
                 names={"#k": key},
                 returns_new=True,
@@ -128,6 +138,8 @@ class SessionTable:
             attempt = session.attempts.get(key) if session else None
             if session is None or attempt is None:
                 raise StateMismatch from None
+            if failed.old["att"][key].get("w") == use:
+                return session, attempt  # our own write, repeated by the SDK
             raise AttemptNotUsable(
                 session,
                 was_used=attempt.used_at is not None or session.status is SessionStatus.COMPLETED,
@@ -143,8 +155,18 @@ class SessionTable:
         try:
             self._table.update(
                 _key(state.session_key),
-                Update(sets={"att.#k.m": cookie_hash, "att.#k.u": now}, removes=("ev",)),
-                condition="attribute_exists(att.#k) AND attribute_not_exists(att.#k.u)",
+                Update(
+                    sets={
+                        "att.#k.m": cookie_hash,
+                        "att.#k.u": now,
+                        "st": SessionStatus.FAILED.value,
+                        "rs": SessionReason.BROWSER_MISMATCH.value,
+                        "ev": "link_session.failed",
+                    }
+                ),
+                condition="attribute_exists(att.#k) AND attribute_not_exists(att.#k.u)"
+                f" AND {_NOT_OVER}",
+                values=_OVER,
                 names={"#k": state.attempt_key},
             )
         except ConditionFailed:
@@ -163,8 +185,12 @@ class SessionTable:
         display_name: str | None = None,
     ) -> None:
         """See ports.Sessions."""
+        # Only a real link overrules the team's cancel.
+        completes = status is SessionStatus.COMPLETED
+        condition = "st <> :completed" if completes else _NOT_OVER
+        values = {":completed": SessionStatus.COMPLETED.value} if completes else _OVER
         try:
-            self._table.update(
+            self._urgent.update(
                 _key(session_key),
                 Update(
                     sets={
@@ -176,9 +202,10 @@ class SessionTable:
                         "dn": display_name,
                         "ev": f"link_session.{status.value}",
                     },
+                    removes=("bu",),
                 ),
-                condition="attribute_exists(pk) AND st <> :completed",
-                values={":completed": SessionStatus.COMPLETED.value},
+                condition=f"attribute_exists(pk) AND {condition}",
+                values=values,
             )
         except ConditionFailed:
             return
@@ -195,21 +222,23 @@ class SessionTable:
                         "ev": "link_session.cancelled",
                     }
                 ),
-                condition="attribute_exists(pk) AND st <> :completed",
-                values={":completed": SessionStatus.COMPLETED.value},
+                condition=f"attribute_exists(pk) AND st <> :completed AND {_NOT_BUSY}",
+                values={":completed": SessionStatus.COMPLETED.value, ":now": now},
                 returns_new=True,
             )
         except ConditionFailed as failed:
             if not failed.old:
                 raise NotFound from None
-            raise LinkSessionUsed from None
+            busy = failed.old["st"] != SessionStatus.COMPLETED.value
+            wait = int(FINISHING_TAKES.total_seconds()) if busy else None
+            raise LinkSessionUsed(retry_after=wait) from None
         return _session(item)
 
 
 def _why_not_started(old: Item, nonce: str, now: datetime) -> Exception:
     if not old:
         return NotFound()
-    if not hmac.compare_digest(old["pn"], nonce):
+    if not hmac.compare_digest(old["pn"].encode(), nonce.encode("utf-8", "surrogatepass")):
         return StateMismatch()
     session = _session(old)
     if session.status is SessionStatus.COMPLETED:

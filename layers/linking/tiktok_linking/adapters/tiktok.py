@@ -6,9 +6,11 @@ the environment are not read, and secrets travel in bodies alone, never in a URL
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from http.cookiejar import DefaultCookiePolicy
 
 import requests
 import urllib3
@@ -32,6 +34,7 @@ def new_http_session(connections: int) -> requests.Session:
     """A session that keeps its connections: a new TLS connection is the cost of OAuth work."""
     http = requests.Session()
     http.trust_env = False
+    http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one session, many people
     http.headers.update(_PLAIN | {"User-Agent": "tiktok-link"})
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
     http.mount("https://", adapter)
@@ -102,6 +105,8 @@ class TikTokClient:
         status, headers, body = self._post(
             oauth.TOKEN_PATH, form, max(1.0, read_timeout.total_seconds())
         )
+        if status < 300 and not body:
+            raise NoAnswer  # a connection that ended in the head looks like an empty answer
         return oauth.read_token_answer(
             status, headers, body, asked_at=asked_at, is_refresh=is_refresh
         )
@@ -132,12 +137,20 @@ class TikTokClient:
                 stream=True,
             ) as response:
                 body = bytearray()
-                for chunk in response.raw.stream(16384, decode_content=False):
+                whole = response.headers.get("Content-Length", "")
+                # read1 gives what has arrived, so that a dripping answer meets the bound.
+                while chunk := response.raw.read1(16384, decode_content=False):
                     body += chunk
-                    if len(body) > MOST_BYTES or time.monotonic() > ends:
+                    if str(len(body)) == whole:
+                        break  # an answer that has arrived counts, however late it is
+                    if len(body) > MOST_BYTES:
                         raise Unavailable("oversized_answer", may_have_acted=True)
+                    if time.monotonic() > ends:
+                        raise NoAnswer
+                if whole.isdigit() and len(body) < int(whole):
+                    raise NoAnswer
                 return response.status_code, _lower(response.headers), bytes(body)
-        except (requests.ConnectTimeout, requests.exceptions.SSLError):
+        except requests.ConnectTimeout:
             raise Unavailable("connect_failed", may_have_acted=False) from None
         except requests.ConnectionError as error:
             if _never_sent(error):
@@ -151,6 +164,9 @@ def _never_sent(error: requests.ConnectionError) -> bool:
     """Whether the connection was never made, so that TikTok cannot have acted."""
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", None)
+    if isinstance(reason, urllib3.exceptions.SSLError):
+        # Only a refused certificate ends before the request; other alerts can come after it.
+        return isinstance(reason.args[0], ssl.SSLCertVerificationError)
     return isinstance(
         reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
     )

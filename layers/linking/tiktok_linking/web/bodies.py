@@ -20,7 +20,8 @@ from tiktok_linking.ports import SessionRequest
 MOST_SCOPES = 20
 MOST_METADATA_KEYS = 20
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Control characters, and those that turn the direction of the text around them.
+_CONTROL = re.compile("[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,9 +89,11 @@ class Request:
         if not self.body.strip():
             return {}
         try:
-            data = json.loads(self.body.decode(), parse_constant=_no_constant)
+            data = json.loads(
+                self.body.decode(), parse_constant=_no_constant, object_pairs_hook=_each_once
+            )
         except (UnicodeDecodeError, ValueError, RecursionError):
-            raise InvalidRequest("the body is not JSON in UTF-8") from None
+            raise InvalidRequest("the body is not JSON in UTF-8, each name once") from None
         if not isinstance(data, dict):
             raise InvalidRequest("the body is not a JSON object")
         return data
@@ -162,6 +164,14 @@ def _caller(context: Mapping[str, Any]) -> str | None:
     iam = (context.get("authorizer") or {}).get("iam") or {}
     arn = iam.get("userArn")
     return str(arn) if arn else None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A name given twice would be read differently by whoever else looks at the request."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is given twice")
+    return found
 
 
 def _no_constant(name: str) -> None:

@@ -6,16 +6,20 @@ outside is escaped here and nowhere else. Headers are the same on every page and
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from html import escape
 from urllib.parse import urlencode
 
+from tiktok_linking.accounts import Secret
 from tiktok_linking.return_urls import with_result
 from tiktok_linking.sessions import LinkSession, SessionReason, SessionStatus
-from tiktok_linking.web.http import Response
+from tiktok_linking.web.http import Response, cookie
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -28,6 +32,11 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), interest-cohort=()",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
+
+PAGE_COOKIE = "__Host-tlpage"
+PAGE_COOKIE_SECONDS = 3600
+_FINISHING_TAKES = timedelta(seconds=35)
+"""Longer than the callback lives: after that nobody is finishing any more."""
 
 SCOPE_NAMES = {
     "user.info.basic": "Your display name and profile picture",
@@ -84,6 +93,8 @@ class Pages:
     app_name: str
     request_id: str
     now: datetime
+    browser: Secret = field(default_factory=lambda: Secret(secrets.token_urlsafe(32)))
+    """What this browser is known by, from its page cookie: buttons work in no other."""
 
     # -- where a session stands -----------------------------------------------------------------
 
@@ -98,7 +109,8 @@ class Pages:
         attempt = session.attempt_of(cookies)
         status = session.status_at(self.now)
         if status is SessionStatus.COMPLETED:
-            return self._success(session) if attempt else self.already_used(session)
+            is_its_own = attempt is not None and attempt.used_at is not None
+            return self._success(session) if is_its_own else self.already_used(session)
         if session.reason is SessionReason.CANCELLED_BY_TEAM:
             return self._problem(
                 410, "This link was withdrawn", f"{self._app()} has cancelled it.", back=session
@@ -120,13 +132,14 @@ class Pages:
             )
         if status is SessionStatus.FAILED:
             return self._failed(session)
+        if attempt.used_at + _FINISHING_TAKES < self.now:
+            return self._failed(session)
         return self._finishing(session)
 
     def _connect(self, session: LinkSession) -> Response:
         app = self._app()
-        whom = (
-            f" as <b>{escape(masked(session.end_user_label))}</b>" if session.end_user_label else ""
-        )
+        label = session.end_user_label
+        whom = f" as {_name(masked(label))}" if label else ""
         left = session.expires_at - self.now
         hurry = ""
         if left < timedelta(minutes=5):
@@ -141,14 +154,16 @@ class Pages:
             + f"<p class=soft>TikTok will ask you to log in. {app} never sees your TikTok"
             " password.</p>"
             + hurry
-            + _go(authorize_path(session), "Continue with TikTok")
+            + _go(authorize_path(session, self.browser), "Continue with TikTok")
             + self._back(session, "Cancel and go back to", error="cancelled")
             + _TROUBLE.format(app=app)
         )
         return self._page(200, "Connect your TikTok account", body)
 
     def _success(self, session: LinkSession) -> Response:
-        name = f" as <b>{escape(session.display_name)}</b>" if session.display_name else ""
+        name = (
+            f" as <b><bdi>{escape(session.display_name)}</bdi></b>" if session.display_name else ""
+        )
         granted = _scope_list("Allowed", session.granted_scopes)
         if session.missing_scopes:
             body = (
@@ -315,7 +330,7 @@ class Pages:
         """``title`` and ``cause`` are our own words, with names already escaped."""
         again = ""
         if retry is not None and retry.can_start(self.now):
-            again = _go(authorize_path(retry), retry_text)
+            again = _go(authorize_path(retry, self.browser), retry_text)
         error = None
         if back is not None and back.reason is not None:
             cancelled = back.reason is SessionReason.USER_CANCELLED
@@ -344,7 +359,8 @@ class Pages:
             "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}';"
             " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
         }
-        return Response(status, html, headers)
+        known = cookie(PAGE_COOKIE, self.browser.reveal(), max_age_seconds=PAGE_COOKIE_SECONDS)
+        return Response(status, html, headers, (known,) if "/authorize?" in body else ())
 
 
 def redirect(location: str, *, status: int = 303, cookies: tuple[str, ...] = ()) -> Response:
@@ -356,15 +372,37 @@ def redirect(location: str, *, status: int = 303, cookies: tuple[str, ...] = ())
     return Response(status, "", headers, cookies)
 
 
-def authorize_path(session: LinkSession) -> str:
-    """Where the button leads; the nonce shows that the person came through our page."""
-    return "/authorize?" + urlencode({"n": session.page_nonce, "session": session.id})
+def authorize_path(session: LinkSession, browser: Secret) -> str:
+    """Where the button leads; the nonce shows that this browser came through our page."""
+    nonce = f"{session.page_nonce}.{page_proof(session.id, browser)}"
+    return "/authorize?" + urlencode({"n": nonce, "session": session.id})
+
+
+def page_proof(session_id: str, browser: Secret) -> str:
+    """Ties a button to the browser that was shown it.
+
+    Without it, a button's address could be sent to somebody else, who would then go to TikTok
+    without having read whose link it is.
+    """
+    proof = hmac.new(browser.reveal().encode(), session_id.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(proof[:16]).rstrip(b"=").decode()
+
+
+def browser_of(cookies: Mapping[str, str]) -> Secret | None:
+    """What the page cookie says, if this browser has one of ours."""
+    value = cookies.get(PAGE_COOKIE, "")
+    return Secret(value) if len(value) == 43 and value.isascii() else None
 
 
 def masked(label: str) -> str:
     """Shorten an e-mail address so that a forwarded page gives away little."""
     name, at, domain = label.partition("@")
     return f"{name[:1]}•••@{domain}" if at and name and domain else label
+
+
+def _name(text: str) -> str:
+    """A name from outside, kept from turning the direction of the sentence around it."""
+    return f"<b><bdi>{escape(text)}</bdi></b>"
 
 
 def _scope_list(title: str, scopes: tuple[str, ...]) -> str:

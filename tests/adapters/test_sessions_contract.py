@@ -1,0 +1,506 @@
+"""What the port Sessions promises: the fake and the table alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.fakes import samples
+from tests.fakes.clock import NOON
+from tests.fakes.sessions import SessionsInMemory
+from tiktok_linking.adapters.session_table import SessionTable
+from tiktok_linking.errors import (
+    IdempotencyConflict,
+    LinkingError,
+    LinkSessionCancelled,
+    LinkSessionExpired,
+    LinkSessionUsed,
+    NotFound,
+    RateLimited,
+    StateMismatch,
+)
+from tiktok_linking.ports import AttemptNotUsable, Idempotency
+from tiktok_linking.sessions import (
+    MOST_ATTEMPTS,
+    Attempt,
+    LinkSession,
+    SessionReason,
+    SessionStatus,
+    State,
+    new_session_id,
+    secret_hash,
+    session_key,
+)
+
+Sessions = SessionsInMemory | SessionTable
+COOKIE = secret_hash("cookie")
+LATER = NOON + timedelta(minutes=5)
+
+
+def create(sessions: Sessions, session: LinkSession | None = None) -> LinkSession:
+    return sessions.create(session or samples.link_session(), idempotency=None)
+
+
+def read(sessions: Sessions, session: LinkSession) -> LinkSession:
+    found = sessions.read(session.id)
+    assert found is not None
+    return found
+
+
+def attempt(*, verifier: str | None = None, ends: timedelta = timedelta(minutes=10)) -> Attempt:
+    return Attempt(
+        cookie_hash=COOKIE,
+        redirect_uri="https://link.example.com/callback",
+        expires_at=NOON + ends,
+        code_verifier=verifier,
+    )
+
+
+def start(
+    sessions: Sessions, session: LinkSession, *, now: datetime = NOON, made: Attempt | None = None
+) -> State:
+    state = State.new(session.id)
+    sessions.start(session.id, session.page_nonce, state.attempt_key, made or attempt(), now=now)
+    return state
+
+
+def finish(
+    sessions: Sessions,
+    session: LinkSession,
+    status: SessionStatus,
+    reason: SessionReason | None = None,
+) -> None:
+    sessions.finish(session_key(session.id), status, now=NOON, reason=reason)
+
+
+def refusal(
+    sessions: Sessions, state: State, cookie: str | None, now: datetime
+) -> tuple[bool, ...]:
+    with pytest.raises(AttemptNotUsable) as refused:
+        sessions.consume(state, cookie, now=now)
+    error = refused.value
+    return error.was_used, error.expired, error.same_browser
+
+
+# -- creating -----------------------------------------------------------------------------------
+
+
+def test_a_session_is_read_as_it_was_written(sessions: Sessions) -> None:
+    session = replace(
+        samples.link_session(
+            end_user_id="|#\x00é👩‍👩‍👧",
+            tenant_id="t\n1",
+            label="Ada ✓",
+            metadata={"k": "", "é": "✓"},
+            relink_account_id="acct_1",
+            switch_account=True,
+        ),
+        locale="de-DE",
+    )
+
+    stored = create(sessions, session)
+
+    assert stored == session
+    assert read(sessions, session) == session
+
+
+def test_a_bare_session_is_read_as_it_was_written(sessions: Sessions) -> None:
+    session = samples.link_session(label=None, optional=(), return_url=None)
+
+    create(sessions, session)
+
+    assert read(sessions, session) == session
+
+
+def test_an_unknown_session_is_none(sessions: Sessions) -> None:
+    assert sessions.read(new_session_id()) is None
+
+
+def test_the_same_key_and_body_give_the_same_session(sessions: Sessions) -> None:
+    key = Idempotency("key-1", "body-1")
+    first = sessions.create(samples.link_session(), idempotency=key)
+
+    again = sessions.create(samples.link_session(), idempotency=key)
+
+    assert again == first
+
+
+def test_the_same_key_with_another_body_is_a_conflict(sessions: Sessions) -> None:
+    sessions.create(samples.link_session(), idempotency=Idempotency("key-1", "body-1"))
+
+    with pytest.raises(IdempotencyConflict):
+        sessions.create(samples.link_session(), idempotency=Idempotency("key-1", "body-2"))
+
+
+def test_another_key_makes_another_session(sessions: Sessions) -> None:
+    first = sessions.create(samples.link_session(), idempotency=Idempotency("key-1", "body"))
+
+    other = sessions.create(samples.link_session(), idempotency=Idempotency("key-2", "body"))
+
+    assert other.id != first.id
+
+
+def test_a_repeat_finds_the_session_as_it_is_by_now(sessions: Sessions) -> None:
+    key = Idempotency("key-1", "body-1")
+    first = sessions.create(samples.link_session(), idempotency=key)
+    sessions.cancel(first.id, now=NOON)
+
+    again = sessions.create(samples.link_session(), idempotency=key)
+
+    assert again.reason is SessionReason.CANCELLED_BY_TEAM
+
+
+# -- starting -----------------------------------------------------------------------------------
+
+
+def test_a_start_adds_an_attempt(sessions: Sessions) -> None:
+    session = create(sessions)
+
+    state = start(sessions, session, made=attempt(verifier="v" * 43))
+
+    after = read(sessions, session)
+    assert after.status is SessionStatus.STARTED
+    assert after.attempts == {state.attempt_key: attempt(verifier="v" * 43)}
+
+
+def test_attempts_add_up_to_ten(sessions: Sessions) -> None:
+    session = create(sessions)
+    for _ in range(MOST_ATTEMPTS):
+        start(sessions, session)
+
+    with pytest.raises(RateLimited) as refused:
+        start(sessions, session)
+
+    assert refused.value.retry_after is not None
+    assert len(read(sessions, session).attempts) == MOST_ATTEMPTS
+
+
+def cancelled(sessions: Sessions, session: LinkSession) -> None:
+    sessions.cancel(session.id, now=NOON)
+
+
+def completed(sessions: Sessions, session: LinkSession) -> None:
+    finish(sessions, session, SessionStatus.COMPLETED)
+
+
+@pytest.mark.parametrize(
+    ("ending", "error"), [(cancelled, LinkSessionCancelled), (completed, LinkSessionUsed)]
+)
+def test_an_ended_session_starts_nothing(
+    sessions: Sessions,
+    ending: Callable[[Sessions, LinkSession], None],
+    error: type[LinkingError],
+) -> None:
+    session = create(sessions)
+    ending(sessions, session)
+
+    with pytest.raises(error):
+        start(sessions, session)
+
+    assert read(sessions, session).attempts == {}
+
+
+def test_an_expired_session_starts_nothing(sessions: Sessions) -> None:
+    session = create(sessions)
+    start(sessions, session, now=session.expires_at - timedelta(seconds=1))
+
+    with pytest.raises(LinkSessionExpired):
+        start(sessions, session, now=session.expires_at)
+
+
+def test_a_wrong_nonce_starts_nothing_and_tells_nothing(sessions: Sessions) -> None:
+    session = create(sessions)
+    cancelled(sessions, session)
+
+    with pytest.raises(StateMismatch):
+        start(sessions, replace(session, page_nonce="guessed"))
+
+
+def test_an_unknown_session_starts_nothing(sessions: Sessions) -> None:
+    with pytest.raises(NotFound):
+        start(sessions, samples.link_session())
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (SessionStatus.CANCELLED, SessionReason.USER_CANCELLED),
+        (SessionStatus.FAILED, SessionReason.SCOPE_NOT_GRANTED),
+    ],
+)
+def test_after_a_failure_the_button_works_again(
+    sessions: Sessions, status: SessionStatus, reason: SessionReason
+) -> None:
+    session = create(sessions)
+    finish(sessions, session, status, reason)
+
+    start(sessions, session)
+
+    after = read(sessions, session)
+    assert (after.status, after.reason) == (SessionStatus.STARTED, None)
+
+
+# -- using an attempt ---------------------------------------------------------------------------
+
+
+def test_an_attempt_is_used_once(sessions: Sessions) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+
+    found, used = sessions.consume(state, COOKIE, now=LATER)
+
+    assert found.id == session.id
+    assert used.used_at == LATER
+    assert used.redirect_uri == "https://link.example.com/callback"
+    assert refusal(sessions, state, COOKIE, LATER) == (True, False, True)
+
+
+def test_an_attempt_ends_by_the_clock(sessions: Sessions) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+
+    assert refusal(sessions, state, COOKIE, NOON + timedelta(minutes=10)) == (False, True, True)
+    assert read(sessions, session).attempts[state.attempt_key].used_at is None
+
+
+@pytest.mark.parametrize("cookie", [None, "", "-", secret_hash("other"), "cookie"])
+def test_an_attempt_is_bound_to_its_browser(sessions: Sessions, cookie: str | None) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+
+    assert refusal(sessions, state, cookie, NOON) == (False, False, False)
+    assert sessions.consume(state, COOKIE, now=NOON)
+
+
+def test_an_attempt_of_another_session_is_unknown(sessions: Sessions) -> None:
+    session, other = create(sessions), create(sessions)
+    state = start(sessions, session)
+    crossed = State(session_key(other.id), state.secret)
+
+    with pytest.raises(StateMismatch):
+        sessions.consume(crossed, COOKIE, now=NOON)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_unknown_state_is_unknown(sessions: Sessions, known: bool) -> None:
+    session = create(sessions) if known else samples.link_session()
+
+    with pytest.raises(StateMismatch):
+        sessions.consume(State.new(session.id), COOKIE, now=NOON)
+
+
+def test_two_attempts_do_not_touch_each_other(sessions: Sessions) -> None:
+    session = create(sessions)
+    first, second = start(sessions, session), start(sessions, session)
+
+    sessions.consume(second, COOKIE, now=NOON)
+    finish(sessions, session, SessionStatus.FAILED, SessionReason.EXCHANGE_FAILED)
+
+    found, _ = sessions.consume(first, COOKIE, now=NOON)
+    assert len(found.attempts) == 2
+
+
+def test_one_attempt_at_a_time_finishes(sessions: Sessions) -> None:
+    """Two at once would make two accounts, and the session could name only one."""
+    session = create(sessions)
+    first, second = start(sessions, session), start(sessions, session)
+    sessions.consume(first, COOKIE, now=NOON)
+
+    with pytest.raises(AttemptNotUsable) as refused:
+        sessions.consume(second, COOKIE, now=NOON)
+
+    assert not refused.value.was_used
+    later = NOON + timedelta(seconds=31)
+    assert sessions.consume(second, COOKIE, now=later)[0].id == session.id
+
+
+def test_the_team_cannot_withdraw_what_is_being_finished(sessions: Sessions) -> None:
+    session = create(sessions)
+    sessions.consume(start(sessions, session), COOKIE, now=NOON)
+
+    with pytest.raises(LinkSessionUsed) as refused:
+        sessions.cancel(session.id, now=NOON)
+
+    assert refused.value.retry_after is not None
+    withdrawn = sessions.cancel(session.id, now=NOON + timedelta(seconds=31))
+    assert withdrawn.reason is SessionReason.CANCELLED_BY_TEAM
+
+
+def test_a_completed_session_uses_no_further_attempt(sessions: Sessions) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+    completed(sessions, session)
+
+    assert refusal(sessions, state, COOKIE, NOON) == (True, False, True)
+
+
+def test_a_cancelled_session_uses_no_further_attempt(sessions: Sessions) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+    cancelled(sessions, session)
+
+    assert refusal(sessions, state, COOKIE, NOON) == (False, False, True)
+
+
+def test_the_refusal_carries_the_session_as_it_is(sessions: Sessions) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+    sessions.consume(state, COOKIE, now=NOON)
+    sessions.finish(session_key(session.id), SessionStatus.COMPLETED, now=NOON, account_id="acct_1")
+
+    with pytest.raises(AttemptNotUsable) as refused:
+        sessions.consume(state, COOKIE, now=NOON)
+
+    assert refused.value.session.account_id == "acct_1"
+
+
+def test_a_browser_without_its_cookie_is_remembered_and_the_answer_used_up(
+    sessions: Sessions,
+) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+
+    sessions.remember_browser(state, secret_hash("result"), now=LATER)
+
+    seen = read(sessions, session).attempts[state.attempt_key]
+    assert (seen.result_cookie_hash, seen.used_at) == (secret_hash("result"), LATER)
+    assert refusal(sessions, state, COOKIE, LATER) == (True, False, True)
+
+
+def test_only_the_first_such_browser_is_remembered(sessions: Sessions) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+    sessions.remember_browser(state, secret_hash("first"), now=NOON)
+
+    sessions.remember_browser(state, secret_hash("second"), now=LATER)
+
+    seen = read(sessions, session).attempts[state.attempt_key]
+    assert seen.result_cookie_hash == secret_hash("first")
+
+
+def test_a_finished_attempt_remembers_nobody(sessions: Sessions) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+    sessions.consume(state, COOKIE, now=NOON)
+
+    sessions.remember_browser(state, secret_hash("late"), now=LATER)
+
+    assert read(sessions, session).attempts[state.attempt_key].result_cookie_hash is None
+
+
+# -- ending -------------------------------------------------------------------------------------
+
+
+def test_a_result_is_written_whole(sessions: Sessions) -> None:
+    session = create(sessions)
+
+    sessions.finish(
+        session_key(session.id),
+        SessionStatus.COMPLETED,
+        now=NOON,
+        account_id="acct_1",
+        granted=("user.info.basic",),
+        missing=("video.list",),
+        display_name="Mina ✓",
+    )
+
+    after = read(sessions, session)
+    assert (after.status, after.reason, after.account_id) == (
+        SessionStatus.COMPLETED,
+        None,
+        "acct_1",
+    )
+    assert (after.granted_scopes, after.missing_scopes) == (("user.info.basic",), ("video.list",))
+    assert after.display_name == "Mina ✓"
+
+
+def test_a_completed_session_is_never_overwritten(sessions: Sessions) -> None:
+    session = create(sessions)
+    completed(sessions, session)
+
+    finish(sessions, session, SessionStatus.FAILED, SessionReason.EXCHANGE_FAILED)
+
+    assert read(sessions, session).status is SessionStatus.COMPLETED
+
+
+def test_a_success_overwrites_an_earlier_failure(sessions: Sessions) -> None:
+    session = create(sessions)
+    finish(sessions, session, SessionStatus.FAILED, SessionReason.EXCHANGE_FAILED)
+
+    completed(sessions, session)
+
+    after = read(sessions, session)
+    assert (after.status, after.reason) == (SessionStatus.COMPLETED, None)
+
+
+def test_the_end_of_an_unknown_session_is_nothing(sessions: Sessions) -> None:
+    session = samples.link_session()
+
+    completed(sessions, session)
+
+    assert sessions.read(session.id) is None
+
+
+def test_the_team_cancels(sessions: Sessions) -> None:
+    session = create(sessions)
+    start(sessions, session)
+
+    after = sessions.cancel(session.id, now=NOON)
+
+    assert after == read(sessions, session)
+    assert (after.status, after.reason) == (
+        SessionStatus.CANCELLED,
+        SessionReason.CANCELLED_BY_TEAM,
+    )
+
+
+def test_cancelling_can_be_repeated(sessions: Sessions) -> None:
+    session = create(sessions)
+    cancelled(sessions, session)
+
+    assert sessions.cancel(session.id, now=NOON).reason is SessionReason.CANCELLED_BY_TEAM
+
+
+def test_what_is_finished_or_unknown_is_not_cancelled(sessions: Sessions) -> None:
+    session = create(sessions)
+    completed(sessions, session)
+
+    with pytest.raises(LinkSessionUsed):
+        sessions.cancel(session.id, now=NOON)
+    with pytest.raises(NotFound):
+        sessions.cancel(new_session_id(), now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (SessionStatus.FAILED, SessionReason.EXCHANGE_FAILED),
+        (SessionStatus.CANCELLED, SessionReason.USER_CANCELLED),
+    ],
+)
+def test_a_cancel_by_the_team_outlives_how_an_attempt_under_way_ends(
+    sessions: Sessions, status: SessionStatus, reason: SessionReason
+) -> None:
+    """Else the failed attempt would open the withdrawn session again."""
+    session = create(sessions)
+    state = start(sessions, session)
+    sessions.consume(state, COOKIE, now=NOON)
+    sessions.cancel(session.id, now=NOON + timedelta(seconds=31))
+
+    finish(sessions, session, status, reason)
+
+    assert read(sessions, session).reason is SessionReason.CANCELLED_BY_TEAM
+    with pytest.raises(LinkSessionCancelled):
+        start(sessions, session)
+
+
+def test_a_link_that_was_made_all_the_same_is_told(sessions: Sessions) -> None:
+    session = create(sessions)
+    cancelled(sessions, session)
+
+    completed(sessions, session)
+
+    assert read(sessions, session).status is SessionStatus.COMPLETED

@@ -1,0 +1,88 @@
+"""A stack for each test, and somebody who is linked in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import samples
+from tests.fakes.aws import client
+from tests.fakes.loopback import Answer
+from tests.functions.stack import (
+    COOKIE,
+    PAGE_NONCE,
+    SESSION_ID,
+    STATE_SECRET,
+    RunningStack,
+    event,
+    running_stack,
+)
+from tiktok_linking.accounts import Secret
+from tiktok_linking.adapters.dynamodb import Table
+from tiktok_linking.adapters.session_table import SessionTable
+from tiktok_linking.sessions import (
+    ATTEMPT_LIFETIME,
+    Attempt,
+    LinkSession,
+    State,
+    secret_hash,
+    session_key,
+)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[RunningStack]:
+    """A stack without a link in it."""
+    with running_stack(tmp_path) as stack:
+        yield stack
+
+
+@pytest.fixture
+def session(stack: RunningStack) -> LinkSession:
+    """The session that the events speak of, not yet started."""
+    made = samples.link_session(
+        session_id=SESSION_ID,
+        required=("user.info.basic",),
+        optional=(),
+        return_url="https://app.example.com/settings",
+        label="Ada",
+        at=stack.clock.now,
+    )
+    return sessions().create(made, idempotency=None)
+
+
+@pytest.fixture
+def started(stack: RunningStack, session: LinkSession) -> LinkSession:
+    """The same session, with its browser at TikTok."""
+    state = State(session_key(SESSION_ID), Secret(STATE_SECRET))
+    attempt = Attempt(
+        cookie_hash=secret_hash(COOKIE),
+        redirect_uri="https://link.example.com/callback",
+        expires_at=stack.clock.now + ATTEMPT_LIFETIME,
+    )
+    return sessions().start(SESSION_ID, PAGE_NONCE, state.attempt_key, attempt, now=stack.clock.now)
+
+
+@pytest.fixture
+def linked(stack: RunningStack, started: LinkSession) -> LinkSession:
+    """The account that the events speak of: linked through the callback."""
+    stack.tiktok.script.extend([Answer(stack.pair(1)), Answer({}, status=500)])
+    answer = stack.invoke("callback", event("callback-code"))
+    assert answer["statusCode"] == 303
+    stack.tiktok.received.clear()
+    return started
+
+
+@pytest.fixture
+def cookie_name() -> str:
+    """The name of the binding cookie in the events."""
+    key = State(session_key(SESSION_ID), Secret(STATE_SECRET)).attempt_key
+    return "__Host-ttl_" + hashlib.sha256(key.encode()).hexdigest()[:8]
+
+
+def sessions() -> SessionTable:
+    """The sessions table, to look into and to prepare."""
+    return SessionTable(Table(client("dynamodb"), "SessionsTable"))

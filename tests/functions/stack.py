@@ -1,0 +1,242 @@
+"""The whole stack in one process: handlers and variables from template.yaml, AWS from moto.
+
+One function after the other: what a function keeps in memory is forgotten when another one runs,
+as if each had a process of its own. TikTok is a loopback server that plays a script, and Lambda's
+`Invoke` leads to the refresh function here.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import importlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.sam_env import Stack, made_up_stack, variables_of
+from tests.fakes.aws import REGION, ROOT, aws, client, create_table, template
+from tests.fakes.clock import Clock
+from tests.fakes.loopback import Answer, Loopback, loopback
+from tiktok_linking import bootstrap
+
+BASE_URL = "https://link.example.com"
+CLIENT_SECRET = "client-secret-of-the-default-app"
+
+# The ids that events/*.json speak of.
+SESSION_ID = "ls_ExampleSessionIdOf256RandomBits0123456789-_"
+PAGE_NONCE = "ExamplePageNonce01234A"
+STATE_SECRET = "ExampleStateSecretOf256RandomBits0123456789"
+COOKIE = "ExampleCookieOf256RandomBits0123456789ABCDE"
+OPEN_ID = "_000ExampleOpenIdOfOneTikTokAccount42"
+ACCOUNT_ID = "acct_tdiygcjrrxulxguvvcaelktmuqofwmtkk22aiceswxfakw3t"
+GRANT_ID = "tdiygcjrrxulxguvvcaelktm"
+
+logger = logging.getLogger("tests.functions")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Lambda's context object, as far as handlers look at it."""
+
+    milliseconds: int = 28_000
+    aws_request_id: str = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+    function_name: str = "function"
+    memory_limit_in_mb: int = 1024
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:function"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """How long the invocation may still run."""
+        return self.milliseconds
+
+
+class RunningStack:
+    """Functions to invoke, and what they work on."""
+
+    def __init__(
+        self, variables: Mapping[str, Mapping[str, str]], tiktok: Loopback, set_env: Any
+    ) -> None:
+        self._variables = variables
+        self._set_env = set_env
+        self._current = ""
+        self.clock = Clock()
+        self.tiktok = tiktok
+        bootstrap.use_clock(self.clock)
+
+    def invoke(self, function: str, event: Any, *, milliseconds: int = 28_000) -> Any:
+        """Run a function's handler with its own variables."""
+        before = self._current
+        self.become(function)
+        try:
+            handler = _handler(function)
+            return json.loads(json.dumps(handler(event, Context(milliseconds))))
+        finally:
+            if before:
+                self.become(before)
+
+    def become(self, function: str) -> None:
+        """Have this function's variables, and no memory of another's."""
+        if function == self._current:
+            return
+        _forget()
+        for name in {n for variables in self._variables.values() for n in variables}:
+            self._set_env(name, self._variables[_logical_id(function)].get(name))
+        self._current = function
+
+    def dump(self) -> str:
+        """Everything at rest: both tables and all waiting messages, binary values as hex."""
+        parts = []
+        for table in ("AccountsTable", "SessionsTable"):
+            parts += client("dynamodb").scan(TableName=table)["Items"]
+        parts += [
+            {"M": message}
+            for name in ("RenewalQueue", "RescueQueue")
+            for message in self.messages(name)
+        ]
+        return repr(parts)
+
+    def messages(self, queue: str) -> list[str]:
+        """The bodies that wait in a queue; they stay there."""
+        url = client("sqs").get_queue_url(QueueName=queue)["QueueUrl"]
+        found = client("sqs").receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0
+        )
+        return [message["Body"] for message in found.get("Messages", [])]
+
+    def pair(self, number: int = 1, **changes: Any) -> dict[str, Any]:
+        """A token answer of TikTok's for the person of the events."""
+        return {
+            "access_token": f"act.event{number}!0001",
+            "refresh_token": f"rft.event{number}*0001",
+            "open_id": OPEN_ID,
+            "expires_in": 86400,
+            "refresh_expires_in": 15552000,
+            "scope": "user.info.basic",
+            "token_type": "Bearer",
+        } | changes
+
+
+@functools.cache
+def event(name: str) -> Any:
+    """events/<name>.json; copy it before you change it."""
+    return json.loads((ROOT / "events" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def changed(name: str, **changes: Any) -> Any:
+    """An event with other top-level values; a dict is merged into the one that was there."""
+    made = json.loads(json.dumps(event(name)))
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(made.get(key), dict):
+            made[key] = made[key] | value
+        else:
+            made[key] = value
+    return made
+
+
+def with_body(name: str, body: object) -> Any:
+    """An event with another JSON body, in base64 as API Gateway may send it."""
+    encoded = base64.b64encode(json.dumps(body).encode()).decode()
+    return changed(name, body=encoded, isBase64Encoded=True)
+
+
+def body_of(answer: Mapping[str, Any]) -> Any:
+    """The JSON of an answer."""
+    return json.loads(answer["body"])
+
+
+def _logical_id(function: str) -> str:
+    return f"{function.capitalize()}Function"
+
+
+def _handler(function: str) -> Any:
+    """The handler that the template names."""
+    shared = template()["Globals"]["Function"]
+    properties = shared | template()["Resources"][_logical_id(function)]["Properties"]
+    module, _, name = properties["Handler"].rpartition(".")
+    folder = properties["CodeUri"].strip("/").replace("/", ".")
+    return getattr(importlib.import_module(f"{folder}.{module}"), name)
+
+
+def _forget() -> None:
+    for name, value in vars(bootstrap).items():
+        # The boto3 session knows no function; loading it anew is what takes the time.
+        if isinstance(value, functools._lru_cache_wrapper) and name != "_session":
+            value.cache_clear()
+
+
+def _create_resources() -> dict[str, str]:
+    physical_ids: dict[str, str] = {}
+    for name, resource in template()["Resources"].items():
+        if resource["Type"] == "AWS::DynamoDB::Table":
+            physical_ids[name] = create_table(name)
+        elif resource["Type"] == "AWS::SQS::Queue":
+            physical_ids[name] = client("sqs").create_queue(QueueName=name)["QueueUrl"]
+        elif resource["Type"] == "AWS::KMS::Key":
+            physical_ids[name] = client("kms").create_key()["KeyMetadata"]["KeyId"]
+        elif resource["Type"] == "AWS::SecretsManager::Secret":
+            secret = json.dumps({"default": {"current": CLIENT_SECRET}})
+            made = client("secretsmanager").create_secret(Name=name, SecretString=secret)
+            physical_ids[name] = made["ARN"]
+    return physical_ids
+
+
+def _lead_to_refresh(lambda_api: Loopback, stack: RunningStack) -> None:
+    """Lambda's Invoke: run the function and answer its result, or its error as Lambda does."""
+
+    def invoke(stream: BufferedIOBase) -> None:
+        request = lambda_api.received[-1]
+        assert request.target == "/2015-03-31/functions/RefreshFunction/invocations"
+        try:
+            Answer(stack.invoke("refresh", json.loads(request.body)))(stream)
+        except Exception as error:  # whatever a handler raises, Lambda answers so
+            logger.info("refresh failed", exc_info=error)
+            Answer({"errorMessage": "…"}, headers={"X-Amz-Function-Error": "Unhandled"})(stream)
+
+    lambda_api.otherwise = invoke
+
+
+@contextmanager
+def running_stack(folder: Path, **overrides: str) -> Iterator[RunningStack]:
+    """A stack without a link in it. ``overrides`` replace variables of every function."""
+    parameters = {
+        "ReturnOrigins": "https://app.example.com",
+        "ScopesOptional": "video.list",
+        "LogLevel": "DEBUG",
+    }
+    with pytest.MonkeyPatch.context() as patch, loopback() as tiktok, loopback() as lambda_api:
+        patch.setattr("tempfile.tempdir", str(folder))  # where the journal lies
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
+        patch.setenv("AWS_ENDPOINT_URL_LAMBDA", lambda_api.url)
+        _forget()
+        with aws():
+            made_up = made_up_stack(template(), base_url=BASE_URL)
+            physical = dict(made_up.physical_ids) | _create_resources()
+            variables = variables_of(
+                template(), Stack(dict(made_up.parameters) | parameters, physical)
+            )
+            for function in variables.values():
+                if "TIKTOK_API_BASE_URL" in function:
+                    function["TIKTOK_API_BASE_URL"] = tiktok.url
+                function |= overrides
+
+            def set_env(name: str, value: str | None) -> None:
+                if value is None:
+                    patch.delenv(name, raising=False)
+                else:
+                    patch.setenv(name, value)
+
+            stack = RunningStack(variables, tiktok, set_env)
+            _lead_to_refresh(lambda_api, stack)
+            yield stack
+        _forget()
+        bootstrap.use_clock(lambda: datetime.now(UTC))

@@ -1,0 +1,355 @@
+"""events/*.json in a stack where the account they speak of is linked: what each one leads to."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from tests.fakes.aws import ROOT, client
+from tests.fakes.loopback import Answer
+from tests.functions.conftest import sessions
+from tests.functions.stack import (
+    ACCOUNT_ID,
+    BASE_URL,
+    CLIENT_SECRET,
+    GRANT_ID,
+    OPEN_ID,
+    SESSION_ID,
+    RunningStack,
+    body_of,
+    event,
+)
+from tiktok_linking.accounts import Grant
+from tiktok_linking.adapters.account_table import AccountTable
+from tiktok_linking.adapters.dynamodb import Table
+from tiktok_linking.sessions import LinkSession, SessionReason, SessionStatus
+
+EVENTS = {file.stem for file in (ROOT / "events").glob("*.json")}
+
+
+def accounts() -> AccountTable:
+    return AccountTable(Table(client("dynamodb"), "AccountsTable"))
+
+
+def grant() -> Grant:
+    found = accounts().read(GRANT_ID)
+    assert found is not None
+    return found
+
+
+def test_every_event_has_a_test_here() -> None:
+    tested = {
+        name.removeprefix("test_event_").split("__")[0].replace("_", "-")
+        for name in globals()
+        if name.startswith("test_event_")
+    }
+
+    assert tested == EVENTS
+
+
+# -- authorize ----------------------------------------------------------------------------------
+
+
+def test_event_authorize_connect_page__shows_who_asks(
+    stack: RunningStack, session: LinkSession
+) -> None:
+    answer = stack.invoke("authorize", event("authorize-connect-page"))
+
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["Content-Type"] == "text/html; charset=utf-8"
+    assert "You are linking TikTok to <b>Acme</b> as <b>Ada</b>." in answer["body"]
+    assert stack.tiktok.received == []
+
+
+def test_event_authorize_start__leads_to_tiktok(stack: RunningStack, session: LinkSession) -> None:
+    answer = stack.invoke("authorize", event("authorize-start"))
+
+    assert answer["statusCode"] == 302
+    assert answer["headers"]["Location"].startswith(
+        "https://www.tiktok.com/v2/auth/authorize/?client_key=awlocaldefault&response_type=code"
+        "&scope=user.info.basic&redirect_uri=https%3A%2F%2Flink.example.com%2Fcallback&state="
+    )
+    (cookie,) = answer["cookies"]
+    assert cookie.startswith("__Host-ttl_")
+    assert cookie.endswith("; Max-Age=600; Path=/; Secure; HttpOnly; SameSite=Lax")
+    found = sessions().read(SESSION_ID)
+    assert found is not None
+    assert found.status is SessionStatus.STARTED
+
+
+def test_event_authorize_status__is_read_by_the_sessions_own_product(
+    stack: RunningStack, session: LinkSession
+) -> None:
+    answer = stack.invoke("authorize", event("authorize-status"))
+
+    assert (answer["statusCode"], body_of(answer)) == (200, {"status": "pending"})
+    assert answer["headers"]["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert answer["headers"]["Vary"] == "Origin"
+    assert "Access-Control-Allow-Credentials" not in answer["headers"]
+
+
+# -- callback -----------------------------------------------------------------------------------
+
+
+def test_event_callback_code__links_the_account(stack: RunningStack, started: LinkSession) -> None:
+    user = {
+        "data": {"user": {"display_name": "Ada T.", "open_id": OPEN_ID}},
+        "error": {"code": "ok"},
+    }
+    stack.tiktok.script.extend([Answer(stack.pair(1)), Answer(user)])
+
+    answer = stack.invoke("callback", event("callback-code"))
+
+    assert answer["statusCode"] == 303
+    assert answer["headers"]["Location"] == (
+        f"https://app.example.com/settings?link_session={SESSION_ID}"
+    )
+    exchange, profile = stack.tiktok.received
+    assert exchange.form == {
+        "client_key": "awlocaldefault",
+        "client_secret": CLIENT_SECRET,
+        "grant_type": "authorization_code",
+        "code": "Example-Code*!4.va",
+        "redirect_uri": f"{BASE_URL}/callback",
+    }
+    assert profile.headers["authorization"] == "Bearer act.event1!0001"
+    link = accounts().read_link(ACCOUNT_ID)
+    assert link is not None
+    assert link[1].profile is not None
+    assert link[1].profile.display_name == "Ada T."
+
+
+def test_event_callback_cancelled__goes_back_to_the_product(
+    stack: RunningStack, started: LinkSession
+) -> None:
+    answer = stack.invoke("callback", event("callback-cancelled"))
+
+    assert answer["statusCode"] == 303
+    assert answer["headers"]["Location"] == (
+        f"https://app.example.com/settings?link_session={SESSION_ID}&error=cancelled"
+    )
+    found = sessions().read(SESSION_ID)
+    assert found is not None
+    assert found.reason is SessionReason.USER_CANCELLED
+    assert stack.tiktok.received == []
+
+
+# -- sessions -----------------------------------------------------------------------------------
+
+
+def test_event_sessions_create__gives_an_address_to_open(stack: RunningStack) -> None:
+    answer = stack.invoke("sessions", event("sessions-create"))
+
+    body = body_of(answer)
+    assert answer["statusCode"] == 201
+    assert body["url"] == f"{BASE_URL}/connect/{body['id']}"
+    assert (body["status"], body["expires_at"]) == ("pending", "2026-11-21T12:30:00Z")
+    assert sessions().read(body["id"]) is not None
+
+
+def test_event_sessions_show__tells_how_it_stands(stack: RunningStack, linked: LinkSession) -> None:
+    answer = stack.invoke("sessions", event("sessions-show"))
+
+    assert body_of(answer) == {
+        "id": SESSION_ID,
+        "status": "completed",
+        "account_id": ACCOUNT_ID,
+        "expires_at": "2026-11-21T12:30:00Z",
+    }
+
+
+def test_event_sessions_cancel__withdraws_the_link(
+    stack: RunningStack, session: LinkSession
+) -> None:
+    answer = stack.invoke("sessions", event("sessions-cancel"))
+
+    assert answer["statusCode"] == 200
+    assert body_of(answer)["reason"] == "cancelled_by_team"
+    assert stack.invoke("authorize", event("authorize-connect-page"))["statusCode"] == 410
+
+
+def test_event_sessions_relink__is_bound_to_the_account(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    answer = stack.invoke("sessions", event("sessions-relink"))
+
+    found = sessions().read(body_of(answer)["id"])
+    assert answer["statusCode"] == 201
+    assert found is not None
+    assert (found.relink_account_id, found.end_user_id) == (ACCOUNT_ID, "u_42")
+
+
+# -- accounts -----------------------------------------------------------------------------------
+
+
+def test_event_accounts_list__finds_the_persons_account(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    body = body_of(stack.invoke("accounts", event("accounts-list")))
+
+    assert [item["id"] for item in body["items"]] == [ACCOUNT_ID]
+    assert body["next_cursor"] is None
+
+
+def test_event_accounts_show__tells_how_it_does(stack: RunningStack, linked: LinkSession) -> None:
+    body = body_of(stack.invoke("accounts", event("accounts-show")))
+
+    assert (body["id"], body["status"], body["open_id"]) == (ACCOUNT_ID, "active", OPEN_ID)
+    assert (body["days_until_relink"], body["access_token_expires_at"]) == (
+        180,
+        "2026-11-22T12:00:00Z",
+    )
+
+
+def test_event_accounts_change__sets_metadata_and_mode(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    body = body_of(stack.invoke("accounts", event("accounts-change")))
+
+    assert body["metadata"] == {"plan": "pro"}
+    assert body["refresh"]["mode"] == "always"
+
+
+# -- tokens and unlink --------------------------------------------------------------------------
+
+
+def test_event_tokens_vend__hands_out_the_token(stack: RunningStack, linked: LinkSession) -> None:
+    answer = stack.invoke("tokens", event("tokens-vend"))
+
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["Cache-Control"] == "no-store"
+    assert body_of(answer) == {
+        "access_token": "act.event1!0001",
+        "token_type": "Bearer",
+        "expires_at": "2026-11-22T12:00:00Z",
+        "expires_in": 86400,
+        "scopes": ["user.info.basic"],
+        "missing_scopes": [],
+        "open_id": OPEN_ID,
+        "account_id": ACCOUNT_ID,
+        "refreshed": False,
+        "warning": None,
+    }
+    assert stack.tiktok.received == []
+
+
+def test_event_tokens_vend__renews_what_is_about_to_end(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    stack.clock.advance(hours=23, minutes=58)
+    stack.tiktok.script.append(Answer(stack.pair(2)))
+
+    body = body_of(stack.invoke("tokens", event("tokens-vend")))
+
+    assert (body["access_token"], body["refreshed"]) == ("act.event2!0001", True)
+    (sent,) = stack.tiktok.received
+    assert sent.form["refresh_token"] == "rft.event1*0001"
+    assert grant().rotations == 1
+
+
+def test_event_unlink_account__disconnects_and_forgets(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    stack.clock.advance(minutes=5)
+    stack.tiktok.script.append(Answer(b""))
+
+    answer = stack.invoke("unlink", event("unlink-account"))
+
+    assert body_of(answer) == {"status": "unlinked", "revoked_at_tiktok": True}
+    (sent,) = stack.tiktok.received
+    assert (sent.target, sent.form["token"]) == ("/v2/oauth/revoke/", "act.event1!0001")
+    assert grant().pair is None
+    vend = stack.invoke("tokens", event("tokens-vend"))
+    assert (vend["statusCode"], body_of(vend)["code"]) == (410, "account_unlinked")
+
+
+def test_event_unlink_account__renews_first_where_the_token_is_dead(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    stack.clock.advance(days=2)
+    stack.tiktok.script.extend([Answer(stack.pair(2)), Answer({})])
+
+    answer = stack.invoke("unlink", event("unlink-account"))
+
+    assert body_of(answer)["revoked_at_tiktok"] is True
+    assert stack.tiktok.received[1].form["token"] == "act.event2!0001"
+    assert grant().pair is None
+
+
+# -- refresh ------------------------------------------------------------------------------------
+
+
+def test_event_refresh_one__renews_and_tells_the_outcome_alone(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    stack.clock.advance(hours=23, minutes=58)
+    stack.tiktok.script.append(Answer(stack.pair(2)))
+
+    answer = stack.invoke("refresh", event("refresh-one"))
+
+    assert answer == {"outcome": "renewed", "retry_after": None}
+    assert grant().rotations == 1
+
+
+def test_event_refresh_scheduled__sends_what_is_due_to_the_queue(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    assert stack.invoke("refresh", event("refresh-scheduled")) == {"planned": 0}
+    stack.clock.advance(days=7)
+
+    assert stack.invoke("refresh", event("refresh-scheduled")) == {"planned": 1}
+    assert stack.messages("RenewalQueue") == [json.dumps({"grant": GRANT_ID})]
+
+
+def test_event_refresh_queue__renews_what_is_due_and_passes_over_what_is_gone(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    stack.clock.advance(days=7)
+    stack.tiktok.script.append(Answer(stack.pair(2)))
+
+    answer = stack.invoke("refresh", event("refresh-queue"))
+
+    assert answer == {"batchItemFailures": []}
+    assert grant().rotations == 1
+
+
+# -- rescue -------------------------------------------------------------------------------------
+
+
+def parcel(name: str) -> dict[str, Any]:
+    return dict(json.loads(event(name)["Records"][0]["body"]))
+
+
+def test_event_rescue_renewed__lands_on_the_token_that_was_spent(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    body = parcel("rescue-renewed")
+    spent = base64.b64decode(body["spent"])
+    client("dynamodb").update_item(
+        TableName="AccountsTable",
+        Key={"pk": {"S": GRANT_ID}, "sk": {"S": "grant"}},
+        UpdateExpression="SET fp = :fp",
+        ExpressionAttributeValues={":fp": {"B": spent}},
+    )
+
+    answer = stack.invoke("rescue", event("rescue-renewed"), milliseconds=5000)
+
+    assert answer == {"batchItemFailures": []}
+    pair = grant().pair
+    assert pair is not None
+    assert pair.fingerprint == base64.b64decode(body["pair"]["fingerprint"])
+
+
+def test_event_rescue_authorised__finishes_what_the_callback_could_not(
+    stack: RunningStack, started: LinkSession
+) -> None:
+    answer = stack.invoke("rescue", event("rescue-authorised"), milliseconds=5000)
+
+    assert answer == {"batchItemFailures": []}
+    link = accounts().read_link(ACCOUNT_ID)
+    assert link is not None
+    assert link[1].end_user_label == "Ada"
+    found = sessions().read(SESSION_ID)
+    assert found is not None
+    assert (found.status, found.account_id) == (SessionStatus.COMPLETED, ACCOUNT_ID)

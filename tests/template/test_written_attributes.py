@@ -1,0 +1,109 @@
+"""Marks are written under a condition on attributes, which no emulator checks.
+
+On AWS an update that names one attribute more than its statement does is refused. So the real
+adapter writes into a client that only listens, and what it names is compared with the template.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.template.test_powers import statement_of
+from tiktok_linking.accounts import RefreshMode, account_id, grant_id
+from tiktok_linking.adapters.account_table import AccountTable
+from tiktok_linking.adapters.dynamodb import Item, Table, encode
+from tiktok_linking.adapters.records import read_account, read_grant
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+NOON_MS = int(NOON.timestamp() * 1000)
+GRANT: Item = {
+    "pk": grant_id("default", "an open id"),
+    "sk": "grant",
+    "r": "default",
+    "o": "an open id",
+    "st": "active",
+    "v": 3,
+    "au": NOON_MS,
+    "ai": NOON_MS,
+    "ae": NOON_MS + 86_400_000,
+    "rb": NOON_MS + 86_400_000,
+    "a": b"sealed",
+    "f": b"sealed",
+    "pi": b"pair",
+    "fp": b"fingerprint",
+    "sc": "user.info.basic",
+}
+ACCOUNT: Item = {
+    "pk": GRANT["pk"],
+    "sk": "acct#" + account_id("default", "an open id", None, "u_42")[29:],
+    "r": "default",
+    "o": "an open id",
+    "eu": "u_42",
+    "li": NOON_MS,
+    "au": NOON_MS,
+}
+
+
+class ListeningClient:
+    """Takes every update for done and keeps the names in it."""
+
+    def __init__(self) -> None:
+        self.named: set[str] = set()
+        self.returned: set[str] = set()
+
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        self.named |= set(request["Key"])
+        names = request.get("ExpressionAttributeNames", {})
+        for expression in ("UpdateExpression", "ConditionExpression"):
+            # Not `:values`, not `functions(`, not the language's own words in capitals.
+            words = re.findall(r"(?<![:#\w])#?[a-z]\w*\b(?!\()", request.get(expression, ""))
+            self.named |= {names.get(word, word) for word in words}
+        self.returned.add(request.get("ReturnValues", "NONE"))
+        return {}
+
+    def query(self, **request: Any) -> dict[str, Any]:
+        return {"Items": [encode(ACCOUNT)]}
+
+
+def test_vending_names_no_attribute_that_it_may_not_write(plain: dict[str, Any]) -> None:
+    client = ListeningClient()
+    table = AccountTable(Table(client, "accounts"))
+    grant = read_grant(GRANT)
+
+    table.mark_used(grant, due_at=NOON, now=NOON)
+    table.mark_used(grant, due_at=None, now=NOON)
+    table.pass_deadline(grant, now=NOON)
+
+    _is_covered(client, statement_of(plain, "tokens", "MarkUseAndPassedDeadline"))
+
+
+def test_changing_an_account_names_no_attribute_that_it_may_not_write(
+    plain: dict[str, Any],
+) -> None:
+    client = ListeningClient()
+    table = AccountTable(Table(client, "accounts"))
+
+    def change(due_at: datetime | None) -> None:
+        table.update_account(
+            read_account(ACCOUNT),
+            read_grant(GRANT),
+            metadata={"plan": "pro"},
+            mode=RefreshMode.ALWAYS,
+            due_at=lambda _mode: due_at,
+        )
+
+    change(NOON)
+    change(None)
+
+    _is_covered(client, statement_of(plain, "accounts", "ChangeMetadataAndMode"))
+
+
+def _is_covered(client: ListeningClient, statement: dict[str, Any]) -> None:
+    condition = statement["Condition"]
+    allowed = condition["ForAllValues:StringEquals"]["dynamodb:Attributes"]
+
+    assert {"pk", "sk", "v", "ev"} <= client.named  # it did listen
+    assert client.named <= set(allowed)
+    assert client.returned <= set(condition["StringEqualsIfExists"]["dynamodb:ReturnValues"])
