@@ -415,7 +415,7 @@ def _authorised(authorised: AuthorisedPair, before: Grant | None, due_at: dateti
             authorised_at=authorised.authorised_at,
             version=0,
         )
-    fields = _settled(before, pair, due_at) | {
+    fields = _settled(before, pair, before.due_at or due_at) | {
         "authorised_at": authorised.authorised_at,
         "last_success_at": pair.issued_at,
         "write_id": authorised.write_id,

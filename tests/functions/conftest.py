@@ -33,11 +33,18 @@ from tiktok_linking.sessions import (
 )
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[RunningStack]:
-    """A stack without a link in it."""
-    with running_stack(tmp_path) as stack:
+@pytest.fixture(scope="module")
+def shared_stack() -> Iterator[RunningStack]:
+    """What takes long to make, made once for a module."""
+    with running_stack() as stack:
         yield stack
+
+
+@pytest.fixture
+def stack(shared_stack: RunningStack, tmp_path: Path) -> RunningStack:
+    """A stack without a link in it."""
+    shared_stack.reset(tmp_path)
+    return shared_stack
 
 
 @pytest.fixture

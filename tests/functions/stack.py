@@ -13,7 +13,7 @@ import importlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BufferedIOBase
@@ -40,6 +40,8 @@ OPEN_ID = "_000ExampleOpenIdOfOneTikTokAccount42"
 ACCOUNT_ID = "acct_tdiygcjrrxulxguvvcaelktmuqofwmtkk22aiceswxfakw3t"
 GRANT_ID = "tdiygcjrrxulxguvvcaelktm"
 
+TABLES = ("AccountsTable", "SessionsTable")
+
 logger = logging.getLogger("tests.functions")
 
 
@@ -62,14 +64,45 @@ class RunningStack:
     """Functions to invoke, and what they work on."""
 
     def __init__(
-        self, variables: Mapping[str, Mapping[str, str]], tiktok: Loopback, set_env: Any
+        self,
+        variables: Mapping[str, Mapping[str, str]],
+        physical_ids: Mapping[str, str],
+        tiktok: Loopback,
+        patch: pytest.MonkeyPatch,
     ) -> None:
         self._variables = variables
-        self._set_env = set_env
+        self._names = {name for own in variables.values() for name in own}
+        self._patch = patch
         self._current = ""
+        self.physical_ids = physical_ids
         self.clock = Clock()
         self.tiktok = tiktok
+
+    def reset(self, folder: Path) -> None:
+        """Begin anew: nobody is linked, nothing waits, no function remembers anything."""
+        for table in TABLES:
+            with suppress(client("dynamodb").exceptions.ResourceNotFoundException):
+                client("dynamodb").delete_table(TableName=table)
+            create_table(table)
+        for queue in ("RenewalQueue", "RescueQueue"):
+            self._empty(self.physical_ids[queue])
+        self._patch.setattr("tempfile.tempdir", str(folder))  # where the journal lies
+        self.clock = Clock()
         bootstrap.use_clock(self.clock)
+        self.tiktok.script.clear()
+        self.tiktok.received.clear()
+        self._current = ""
+        _forget()
+
+    def _empty(self, url: str) -> None:
+        # Not PurgeQueue, which is allowed once a minute.
+        while (
+            found := client("sqs")
+            .receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+            .get("Messages")
+        ):
+            for message in found:
+                client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
     def invoke(self, function: str, event: Any, *, milliseconds: int = 28_000) -> Any:
         """Run a function's handler with its own variables."""
@@ -87,14 +120,17 @@ class RunningStack:
         if function == self._current:
             return
         _forget()
-        for name in {n for variables in self._variables.values() for n in variables}:
-            self._set_env(name, self._variables[_logical_id(function)].get(name))
+        own = self._variables[_logical_id(function)]
+        for name in self._names - own.keys():
+            self._patch.delenv(name, raising=False)
+        for name, value in own.items():
+            self._patch.setenv(name, value)
         self._current = function
 
     def dump(self) -> str:
         """Everything at rest: both tables and all waiting messages, binary values as hex."""
         parts = []
-        for table in ("AccountsTable", "SessionsTable"):
+        for table in TABLES:
             parts += client("dynamodb").scan(TableName=table)["Items"]
         parts += [
             {"M": message}
@@ -175,9 +211,7 @@ def _forget() -> None:
 def _create_resources() -> dict[str, str]:
     physical_ids: dict[str, str] = {}
     for name, resource in template()["Resources"].items():
-        if resource["Type"] == "AWS::DynamoDB::Table":
-            physical_ids[name] = create_table(name)
-        elif resource["Type"] == "AWS::SQS::Queue":
+        if resource["Type"] == "AWS::SQS::Queue":
             physical_ids[name] = client("sqs").create_queue(QueueName=name)["QueueUrl"]
         elif resource["Type"] == "AWS::KMS::Key":
             physical_ids[name] = client("kms").create_key()["KeyMetadata"]["KeyId"]
@@ -204,39 +238,32 @@ def _lead_to_refresh(lambda_api: Loopback, stack: RunningStack) -> None:
 
 
 @contextmanager
-def running_stack(folder: Path, **overrides: str) -> Iterator[RunningStack]:
-    """A stack without a link in it. ``overrides`` replace variables of every function."""
+def running_stack() -> Iterator[RunningStack]:
+    """The stack's resources and variables; ``reset`` comes before each use."""
     parameters = {
         "ReturnOrigins": "https://app.example.com",
         "ScopesOptional": "video.list",
         "LogLevel": "DEBUG",
     }
-    with pytest.MonkeyPatch.context() as patch, loopback() as tiktok, loopback() as lambda_api:
-        patch.setattr("tempfile.tempdir", str(folder))  # where the journal lies
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        loopback() as tiktok,
+        loopback() as lambda_api,
+        aws(),
+    ):
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "test")
         patch.setenv("AWS_DEFAULT_REGION", REGION)
         patch.setenv("AWS_ENDPOINT_URL_LAMBDA", lambda_api.url)
-        _forget()
-        with aws():
-            made_up = made_up_stack(template(), base_url=BASE_URL)
-            physical = dict(made_up.physical_ids) | _create_resources()
-            variables = variables_of(
-                template(), Stack(dict(made_up.parameters) | parameters, physical)
-            )
-            for function in variables.values():
-                if "TIKTOK_API_BASE_URL" in function:
-                    function["TIKTOK_API_BASE_URL"] = tiktok.url
-                function |= overrides
-
-            def set_env(name: str, value: str | None) -> None:
-                if value is None:
-                    patch.delenv(name, raising=False)
-                else:
-                    patch.setenv(name, value)
-
-            stack = RunningStack(variables, tiktok, set_env)
-            _lead_to_refresh(lambda_api, stack)
-            yield stack
+        made_up = made_up_stack(template(), base_url=BASE_URL)
+        physical_ids = dict(made_up.physical_ids) | _create_resources()
+        resolved = Stack(dict(made_up.parameters) | parameters, physical_ids)
+        variables = variables_of(template(), resolved)
+        for own in variables.values():
+            if "TIKTOK_API_BASE_URL" in own:
+                own["TIKTOK_API_BASE_URL"] = tiktok.url
+        stack = RunningStack(variables, physical_ids, tiktok, patch)
+        _lead_to_refresh(lambda_api, stack)
+        yield stack
         _forget()
         bootstrap.use_clock(lambda: datetime.now(UTC))

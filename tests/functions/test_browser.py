@@ -199,14 +199,12 @@ def test_a_callback_is_a_page_that_a_person_opens(
     assert person.stack.tiktok.received == []
 
 
-@pytest.mark.parametrize(
-    "session_id", ["ls_" + "x" * 43, "x", "../../etc/passwd", "%00", "finished"]
-)
-def test_a_session_that_is_none_is_a_page_of_ours(person: Browser, session_id: str) -> None:
-    answer = person.open(f"/connect/{session_id}")
+def test_a_session_that_is_none_is_a_page_of_ours(person: Browser) -> None:
+    for session_id in ("ls_" + "x" * 43, "<script>", "..%2F..%2Fetc", "%00", "%ff"):
+        answer = person.open(f"/connect/{session_id}")
 
-    assert answer["statusCode"] == 404
-    assert session_id not in answer["body"]
+        assert answer["statusCode"] == 404
+        assert session_id not in answer["body"]
 
 
 def test_a_browser_without_a_part_in_a_session_sees_that_it_is_over(person: Browser) -> None:

@@ -277,7 +277,8 @@ class Linking:
             else NewAccount(account, session_key(session.id), granted, missing),
         )
         try:
-            saved = self._persist(lambda: self._save_pair(authorised), deadline)
+            is_new = session.relink_account_id is None
+            saved = self._persist(lambda: self._save_pair(authorised, is_new), deadline)
             if refusal is not None:
                 if saved is Saved.ENDED:
                     self._give_back(client, answer, deadline)
@@ -297,13 +298,14 @@ class Linking:
             logger.error("linking handed to rescue", extra={"grant": account.grant_id})
             return Arrival(session, Landing.PAGE)
 
-    def _save_pair(self, authorised: AuthorisedPair) -> Saved:
+    def _save_pair(self, authorised: AuthorisedPair, is_new: bool) -> Saved:
         pair = authorised.pair
         due_at = self.policy.first_due(
             authorised.grant_id,
             issued_at=pair.issued_at,
             expires_at=pair.expires_at,
             relink_by=pair.relink_by,
+            is_new=is_new,
         )
         return self.authorisations.save_authorised(
             authorised, due_at=due_at, only_existing=authorised.account is None

@@ -68,4 +68,5 @@ class Rescuing:
             issued_at=pair.issued_at,
             expires_at=pair.expires_at,
             relink_by=pair.relink_by,
+            is_new=False,
         )

@@ -73,14 +73,16 @@ class RenewalPolicy:
         issued_at: datetime,
         expires_at: datetime,
         relink_by: datetime | None,
+        is_new: bool,
     ) -> datetime | None:
         """Say when a pair that was stored without reading its grant should be looked at.
 
-        The earliest that any mode could want; the worker moves the slot if it was too early.
+        A new grant is unused. Of an older one the mode is not known here, so it gets the earliest
+        that any mode could want; the worker moves the slot if that was too early.
         """
         return self.next_due(
             grant_id,
-            mode=RefreshMode.ALWAYS,
+            mode=RefreshMode.AUTO if is_new else RefreshMode.ALWAYS,
             last_used_at=None,
             issued_at=issued_at,
             expires_at=expires_at,

@@ -337,8 +337,9 @@ class AccountTable:
                         "aw": authorised.write_id,
                         "wi": authorised.write_id,
                         "lx": authorised.pair.issued_at,
-                    }
-                    | _due(grant_id, due_at),
+                    },
+                    # A slot that is there was set by somebody who knew the grant's mode.
+                    first={} if due_at is None else _due(grant_id, due_at),
                     removes=(*_SETTLED, "rv", "ua"),
                     adds={"v": 1},
                 ),
