@@ -98,8 +98,9 @@ SAM := env SAM_CLI_TELEMETRY=0 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none
 # This machine's by default, so that the tests can import what was built. The built template allows no other.
 ARCHITECTURE ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
+# With the folders, whose time tells that a file went.
 SOURCES := template.yaml samconfig.toml layers/linking/requirements.txt local/building.py \
-	$(shell find layers/linking/tiktok_linking functions -type f ! -path '*/__pycache__/*')
+	$(shell find layers/linking/tiktok_linking functions ! -path '*/__pycache__*')
 
 .PHONY: build
 build: .aws-sam/built-$(ARCHITECTURE) ## Build functions and layer, with bytecode (to deploy: make build ARCHITECTURE=arm64)

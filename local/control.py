@@ -101,6 +101,10 @@ class Control:
         return _json(413, {"error": f"more than {_LARGEST_BODY} bytes"})
 
     def respond(self, request: Request) -> Response:
+        host = request.header("Host").rpartition(":")[0] or request.header("Host")
+        if request.header("Origin") or host not in ("127.0.0.1", "localhost"):
+            # A website that is open in the developer's browser must not drive this world.
+            return _json(403, {"error": "only programs on this machine, by 127.0.0.1 or localhost"})
         try:
             if found := _LAMBDA_INVOKE.fullmatch(request.path):
                 return self._lambda_invoke(unquote(found[1]), request)

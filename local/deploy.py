@@ -12,7 +12,8 @@ things are changed, because they would run twice or because MiniStack 1.5.33 can
 4.  A queue and a rule that copies every event of the bus into it are added, for `GET /events`.
 5.  With AUTH=true, what MiniStack would deny for want of knowing better is taken out of policies:
     conditions on `kms:EncryptionContext`, on `dynamodb:Select` for BatchGetItem (it does not see
-    that request's projection), and the queues' demand for TLS, which loopback does not have. Each
+    that request's projection), and the queues' demand for TLS, which loopback does not have.
+    `sqs:SendMessage` gets `sqs:SendMessageBatch` beside it, a right that AWS does not have. Each
     role may also be assumed by the account. AUTH proves nothing of these; `tests/template` does.
 6.  `!Ref` of a secret becomes `!GetAtt Secret.Id`, since MiniStack gives the name for it.
 7.  Patterns of parameters are left out: they ask for https, and the local world is on loopback.
@@ -46,6 +47,7 @@ _CAPTURE_RULE = "LocalEventsRule"
 _STUB = "def lambda_handler(event, context):\n    raise RuntimeError('runs in its own process')\n"
 _STACK_SECONDS = 60
 _BATCH_READ = "dynamodb:BatchGetItem"
+_SEND = "sqs:SendMessage"
 
 Template = dict[str, Any]
 
@@ -257,6 +259,9 @@ def _evaluable(statement: dict[str, Any]) -> list[dict[str, Any]]:
     """A statement of a function's policy as MiniStack can evaluate it."""
     statement = _without_conditions(statement, "kms:encryptioncontext")
     actions = statement["Action"]
+    if _SEND in actions:
+        listed = [actions] if isinstance(actions, str) else actions
+        return [statement | {"Action": [*listed, f"{_SEND}Batch"]}]
     if isinstance(actions, str) or _BATCH_READ not in actions:
         alone = actions == _BATCH_READ
         return [_without_conditions(statement, "dynamodb:select") if alone else statement]

@@ -23,6 +23,7 @@ refuse         the connection is refused
 500_before     the answer is a server error; nothing was done
 500_after      the answer is a server error although the work was done
 throttle       the answer is the service's throttling error
+hang           nothing is heard until the caller's own patience ends; nothing was done
 stall          the process sleeps for `seconds` after the call, as a frozen machine does
 kill_line      the process ends `line` executed lines of ours after the call
 =============  ==================================================================================
@@ -38,7 +39,7 @@ from types import FrameType
 from typing import Any
 
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import NewConnectionError, ProtocolError
+from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
 from local.wire import Around, Call, Send
@@ -51,6 +52,7 @@ KINDS = (
     "500_before",
     "500_after",
     "throttle",
+    "hang",
     "stall",
     "kill_line",
 )
@@ -105,6 +107,9 @@ def _act(fault: Mapping[str, Any], call: Call, send: Send) -> Any:
             return _error(call, 500)
         case "throttle":
             return _error(call, 429)
+        case "hang":
+            time.sleep(call.read_seconds)
+            raise ReadTimeoutError(None, None, "injected: read timed out")  # type: ignore[arg-type]
         case "stall":
             answer = send()
             time.sleep(float(fault.get("seconds", 1)))

@@ -37,6 +37,7 @@ class Call:
 
     number: int
     name: str
+    read_seconds: float = 60.0
 
 
 Send = Callable[[], Any]
@@ -95,16 +96,19 @@ class Wire:
                 str(k): v.decode("latin-1") if isinstance(v, bytes) else str(v)
                 for k, v in dict(headers or {}).items()
             }
-            call = wire._numbered(call_name(method, url, named, body))
+            # requests sets its timeout for each call, boto3 for the whole pool.
+            patience = getattr(kwargs.get("timeout", pool.timeout), "read_timeout", None)
+            seconds = float(patience) if isinstance(patience, int | float) else 60.0
+            call = wire._numbered(call_name(method, url, named, body), seconds)
             return wire.around(
                 call, lambda: original(pool, method, url, body, headers, *args, **kwargs)
             )
 
         HTTPConnectionPool.urlopen = urlopen  # type: ignore[method-assign,assignment]
 
-    def _numbered(self, name: str) -> Call:
+    def _numbered(self, name: str, read_seconds: float) -> Call:
         with self._lock:
             self._made += 1
-            call = Call(number=self._made, name=name)
+            call = Call(number=self._made, name=name, read_seconds=read_seconds)
         self._on_call(call)
         return call

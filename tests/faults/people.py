@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+import threading
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
@@ -94,3 +95,13 @@ class Stage:
         """Whether TikTok still counts our app among this person's connected apps."""
         grants = self.world.tiktok("GET", "/state")["grants"]
         return any(grant["alive"] for grant in grants if grant["open_id"] == open_id)
+
+
+def vend_through_outage(stage: Stage, account_id: str) -> None:
+    """Vend; where the function waits for a store to come back, let its time run out."""
+    vend = threading.Thread(target=stage.vend, args=(account_id,))
+    vend.start()
+    vend.join(2.5)
+    while vend.is_alive():
+        stage.world.advance(seconds=27)
+        vend.join(2.5)

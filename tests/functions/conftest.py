@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,8 @@ from tiktok_linking.sessions import (
     session_key,
 )
 
+Items = dict[str, list[dict[str, Any]]]
+
 
 @pytest.fixture(scope="module")
 def shared_stack() -> Iterator[RunningStack]:
@@ -50,6 +53,43 @@ def stack(shared_stack: RunningStack, tmp_path: Path) -> RunningStack:
 @pytest.fixture
 def session(stack: RunningStack) -> LinkSession:
     """The session that the events speak of, not yet started."""
+    return _create(stack)
+
+
+@pytest.fixture
+def started(stack: RunningStack, session: LinkSession) -> LinkSession:
+    """The same session, with its browser at TikTok."""
+    return _start(session, stack)
+
+
+@pytest.fixture(scope="module")
+def linked_items(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Items:
+    """What the tables hold once the account of the events was linked through the callback."""
+    shared_stack.reset(tmp_path_factory.mktemp("linked"))
+    _start(_create(shared_stack), shared_stack)
+    shared_stack.tiktok.script.extend([Answer(shared_stack.pair(1)), Answer({}, status=500)])
+    answer = shared_stack.invoke("callback", event("callback-code"))
+    assert answer["statusCode"] == 303
+    return shared_stack.items()
+
+
+@pytest.fixture
+def linked(linked_items: Items, stack: RunningStack) -> LinkSession:
+    """The account that the events speak of."""
+    stack.put_back(linked_items)
+    found = sessions().read(SESSION_ID)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def cookie_name() -> str:
+    """The name of the binding cookie in the events."""
+    key = State(session_key(SESSION_ID), Secret(STATE_SECRET)).attempt_key
+    return "__Host-ttl_" + hashlib.sha256(key.encode()).hexdigest()[:8]
+
+
+def _create(stack: RunningStack) -> LinkSession:
     made = samples.link_session(
         session_id=SESSION_ID,
         required=("user.info.basic",),
@@ -61,33 +101,15 @@ def session(stack: RunningStack) -> LinkSession:
     return sessions().create(made, idempotency=None)
 
 
-@pytest.fixture
-def started(stack: RunningStack, session: LinkSession) -> LinkSession:
-    """The same session, with its browser at TikTok."""
-    state = State(session_key(SESSION_ID), Secret(STATE_SECRET))
+def _start(session: LinkSession, stack: RunningStack) -> LinkSession:
+    state = State(session_key(session.id), Secret(STATE_SECRET))
     attempt = Attempt(
         cookie_hash=secret_hash(COOKIE),
         redirect_uri="https://link.example.com/callback",
         expires_at=stack.clock.now + ATTEMPT_LIFETIME,
     )
-    return sessions().start(SESSION_ID, PAGE_NONCE, state.attempt_key, attempt, now=stack.clock.now)
-
-
-@pytest.fixture
-def linked(stack: RunningStack, started: LinkSession) -> LinkSession:
-    """The account that the events speak of: linked through the callback."""
-    stack.tiktok.script.extend([Answer(stack.pair(1)), Answer({}, status=500)])
-    answer = stack.invoke("callback", event("callback-code"))
-    assert answer["statusCode"] == 303
-    stack.tiktok.received.clear()
-    return started
-
-
-@pytest.fixture
-def cookie_name() -> str:
-    """The name of the binding cookie in the events."""
-    key = State(session_key(SESSION_ID), Secret(STATE_SECRET)).attempt_key
-    return "__Host-ttl_" + hashlib.sha256(key.encode()).hexdigest()[:8]
+    now = stack.clock.now
+    return sessions().start(session.id, PAGE_NONCE, state.attempt_key, attempt, now=now)
 
 
 def sessions() -> SessionTable:

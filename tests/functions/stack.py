@@ -80,10 +80,7 @@ class RunningStack:
 
     def reset(self, folder: Path) -> None:
         """Begin anew: nobody is linked, nothing waits, no function remembers anything."""
-        for table in TABLES:
-            with suppress(client("dynamodb").exceptions.ResourceNotFoundException):
-                client("dynamodb").delete_table(TableName=table)
-            create_table(table)
+        self.create_tables()
         for queue in ("RenewalQueue", "RescueQueue"):
             self._empty(self.physical_ids[queue])
         self._patch.setattr("tempfile.tempdir", str(folder))  # where the journal lies
@@ -93,6 +90,13 @@ class RunningStack:
         self.tiktok.received.clear()
         self._current = ""
         _forget()
+
+    def create_tables(self) -> None:
+        """Empty tables, whether there were any or not."""
+        for table in TABLES:
+            with suppress(client("dynamodb").exceptions.ResourceNotFoundException):
+                client("dynamodb").delete_table(TableName=table)
+            create_table(table)
 
     def _empty(self, url: str) -> None:
         # Not PurgeQueue, which is allowed once a minute.
@@ -127,17 +131,19 @@ class RunningStack:
             self._patch.setenv(name, value)
         self._current = function
 
+    def items(self) -> dict[str, list[dict[str, Any]]]:
+        """Everything in both tables, as DynamoDB's client gives it."""
+        return {t: client("dynamodb").scan(TableName=t)["Items"] for t in TABLES}
+
+    def put_back(self, items: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Fill the tables with what ``items`` gave."""
+        for table, rows in items.items():
+            for row in rows:
+                client("dynamodb").put_item(TableName=table, Item=row)
+
     def dump(self) -> str:
-        """Everything at rest: both tables and all waiting messages, binary values as hex."""
-        parts = []
-        for table in TABLES:
-            parts += client("dynamodb").scan(TableName=table)["Items"]
-        parts += [
-            {"M": message}
-            for name in ("RenewalQueue", "RescueQueue")
-            for message in self.messages(name)
-        ]
-        return repr(parts)
+        """Everything at rest: both tables and all waiting messages."""
+        return repr((self.items(), [self.messages(q) for q in ("RenewalQueue", "RescueQueue")]))
 
     def messages(self, queue: str) -> list[str]:
         """The bodies that wait in a queue; they stay there."""

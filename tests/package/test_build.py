@@ -36,8 +36,9 @@ def test_the_build_is_of_these_sources(build: Path, layer: Path) -> None:
         for made, source in pairs.items()
         if not made.is_file() or made.read_bytes() != source.read_bytes()
     ]
+    gone = set((layer / "tiktok_linking").rglob("*.py")) - pairs.keys()
 
-    assert stale == [], "make build"
+    assert (stale, gone) == ([], set()), "make build"
 
 
 def test_the_build_may_be_deployed(build: Path) -> None:
