@@ -228,6 +228,32 @@ def test_an_authorisation_revives_an_ended_grant(accounts: Accounts) -> None:
     assert again.pair is not None
 
 
+def test_an_unlink_that_came_later_wins_over_a_late_authorisation(accounts: Accounts) -> None:
+    grant = link(accounts)
+    assert accounts.mark_revoking(grant, now=LATER)
+    assert accounts.forget_tokens(grant, revocation="true", now=LATER)
+    late = authorised(at=LATER - timedelta(seconds=1), write_id=b"auth-002")
+
+    assert accounts.save_authorised(late, due_at=DUE, only_existing=False) is Saved.ENDED
+    assert read(accounts).pair is None
+
+
+def test_an_authorisation_keeps_the_slot_of_those_who_know_the_mode(accounts: Accounts) -> None:
+    link(accounts, due_at=DUE)
+
+    link(accounts, at=LATER, write_id=b"auth-002", due_at=DUE + timedelta(days=3))
+
+    assert read(accounts).due_at == slot_of(DUE)
+
+
+def test_an_authorisation_gives_a_slot_to_a_grant_that_had_none(accounts: Accounts) -> None:
+    end(accounts, link(accounts))
+
+    again = link(accounts, at=LATER, write_id=b"auth-002", due_at=DUE)
+
+    assert again.due_at == slot_of(DUE)
+
+
 def test_a_deadline_that_is_not_told_again_stays(accounts: Accounts) -> None:
     before = link(accounts)
 
@@ -448,6 +474,31 @@ def test_a_failure_gives_the_lease_back_and_is_remembered(accounts: Accounts) ->
     )
 
 
+def test_a_lease_given_back_without_a_fault_leaves_no_record(accounts: Accounts) -> None:
+    grant = link(accounts)
+    lease(accounts, grant)
+
+    accounts.release(
+        grant.id, owner="worker", failure=Failure(None, None, None, keeps_intent=False), now=NOON
+    )
+
+    assert read(accounts) == grant
+
+
+def test_a_lease_given_back_without_a_fault_may_keep_an_older_intent(accounts: Accounts) -> None:
+    grant = link(accounts)
+    lease(accounts, grant)
+
+    accounts.release(
+        grant.id, owner="worker", failure=Failure(None, None, None, keeps_intent=True), now=NOON
+    )
+
+    after = read(accounts)
+    assert grant.pair is not None
+    assert (after.intent, after.recovering_since) == (grant.pair.fingerprint, NOON)
+    assert (after.failures, after.failing_since) == (0, None)
+
+
 def test_an_unknown_outcome_keeps_the_intent_and_begins_the_recovery(accounts: Accounts) -> None:
     grant = link(accounts)
     lease(accounts, grant)
@@ -533,6 +584,15 @@ def test_a_flag_is_for_the_token_that_was_refused_alone(accounts: Accounts) -> N
 
     assert not accounts.require_relink(stale, RelinkReason.ROTATION_LOST, now=LATER)
     assert read(accounts).status is Status.ACTIVE
+
+
+def test_a_flag_can_be_set_again_and_keeps_its_first_reason(accounts: Accounts) -> None:
+    grant = link(accounts)
+    accounts.require_relink(grant, RelinkReason.ROTATION_LOST, now=NOON)
+    before = read(accounts)
+
+    assert accounts.require_relink(grant, RelinkReason.REFRESH_TOKEN_REJECTED, now=LATER)
+    assert read(accounts) == before
 
 
 def test_a_flag_on_what_ended_changes_nothing(accounts: Accounts) -> None:
@@ -858,6 +918,27 @@ def test_linking_again_revives_the_account_and_keeps_its_history(accounts: Accou
     assert row(accounts, first) == replace(
         again, linked_at=NOON, mode=RefreshMode.ALWAYS, profile=samples.profile()
     )
+
+
+def test_what_a_later_link_does_not_say_stays_as_it_was(accounts: Accounts) -> None:
+    link(accounts)
+    first = samples.account(end_user_id="u_7", label="Ada", metadata={"plan": "pro"})
+    accounts.save_account(first)
+
+    accounts.save_account(samples.account(end_user_id="u_7", at=LATER, label=None))
+
+    after = row(accounts, first)
+    assert (after.end_user_label, after.metadata) == ("Ada", {"plan": "pro"})
+
+
+def test_an_unlink_that_came_later_wins_over_a_late_account(accounts: Accounts) -> None:
+    link(accounts)
+    account = samples.account()
+    accounts.mark_unlinked(account, now=LATER)
+
+    accounts.save_account(samples.account(at=LATER - timedelta(seconds=1)))
+
+    assert row(accounts, account).unlinked_at == LATER
 
 
 # -- the directory ------------------------------------------------------------------------------

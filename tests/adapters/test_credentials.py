@@ -138,6 +138,27 @@ def test_a_fresh_look_is_taken_when_tiktok_refused(clock: Clock) -> None:
     assert [c.client_secret.reveal() for c in found.candidates("default")] == ["new", "old"]
 
 
+def test_an_old_secret_serves_through_an_outage(clock: Clock) -> None:
+    manager = Counting({"default": {"current": "old"}})
+    found = credentials("arn", clock, secrets=manager)
+    found.candidates("default")
+    manager.failure = refused("InternalServiceError")
+    clock.advance(hours=2)
+
+    assert found.candidates("default")[0].client_secret.reveal() == "old"
+
+
+def test_a_secret_that_tiktok_refused_does_not_serve_through_an_outage(clock: Clock) -> None:
+    manager = Counting({"default": {"current": "old"}})
+    found = credentials("arn", clock, secrets=manager)
+    found.candidates("default")
+    found.reread()
+    manager.failure = refused("InternalServiceError")
+
+    with pytest.raises(StoreUnavailable):
+        found.candidates("default")
+
+
 def refused(code: str) -> ClientError:
     error = {"Code": code, "Message": "canary"}
     return ClientError({"Error": error}, "GetSecretValue")  # type: ignore[typeddict-item]

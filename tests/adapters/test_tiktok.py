@@ -271,6 +271,24 @@ def test_an_answer_of_a_megabyte_is_not_read(tiktok: TikTokClient, server: Loopb
     assert (error.error, error.may_have_acted) == ("oversized_answer", True)
 
 
+def test_an_answer_that_is_whole_counts_although_the_connection_stays_open(
+    tiktok: TikTokClient, server: Loopback
+) -> None:
+    """Waiting for more than was announced would turn a pair in hand into a lost one."""
+    read = threading.Event()
+
+    def whole_and_silent(stream: BufferedIOBase) -> None:
+        Answer(PAIR)(stream)
+        stream.flush()
+        read.wait(10)
+
+    server.script.append(whole_and_silent)
+    try:
+        assert refresh(tiktok).open_id == "open-1"
+    finally:
+        read.set()
+
+
 def test_a_compressed_answer_is_not_unpacked(tiktok: TikTokClient, server: Loopback) -> None:
     """It was not asked for, and could be a bomb."""
     body = gzip.compress(json.dumps(PAIR).encode())

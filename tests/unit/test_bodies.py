@@ -77,6 +77,12 @@ def test_texts_have_a_length(name: str, most: int) -> None:
         refused(name, **{name: wrong})
 
 
+@pytest.mark.parametrize("turn", ["\u202e", "\u202a", "\u2066", "\u2069"])
+def test_a_label_cannot_turn_the_direction_of_the_page(turn: str) -> None:
+    """It stands in the sentence by which a person decides whose link this is."""
+    refused("end_user_label", end_user_label=f"Ada{turn}moc.elpmaxe@ada")
+
+
 @pytest.mark.parametrize("value", [60, 1800, 86_400])
 def test_a_session_lives_a_minute_to_a_day(value: int) -> None:
     assert session(expires_in=value).expires_in == timedelta(seconds=value)

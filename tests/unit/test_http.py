@@ -195,6 +195,13 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
         event.json_object()
 
 
+@pytest.mark.parametrize("body", ['{"a": 1, "a": 2}', '{"x": {"a": 1, "a": 1}}'])
+def test_a_name_given_twice_is_refused(body: str) -> None:
+    """Whoever checks the request before us may read the other one."""
+    with pytest.raises(InvalidRequest):
+        request(body=body).json_object()
+
+
 @pytest.mark.parametrize("body", [None, "", " \n"])
 def test_no_body_is_an_empty_object(body: str | None) -> None:
     assert request(body=body).json_object() == {}

@@ -820,6 +820,68 @@ def test_a_new_link_clears_a_relink_flag(stage: Stage, open_session: OpenSession
     assert (stage.grant().status, stage.grant().reason) == (Status.ACTIVE, None)
 
 
+def test_an_unlink_that_came_after_the_person_came_back_wins(
+    stage: Stage, open_session: OpenSession
+) -> None:
+    """The late pair belongs to nobody: it is given back, and the session says that it failed."""
+    browser = relinking(stage, open_session)
+    answer = later(stage)
+    stage.tiktok.answers.append(answer)
+
+    def unlinked() -> None:
+        stage.clock.advance(seconds=1)
+        grant = stage.grant()
+        stage.accounts.mark_revoking(grant, now=stage.clock.now)
+        stage.accounts.forget_tokens(grant, revocation="true", now=stage.clock.now)
+
+    stage.happenings.before("authorisations.save_authorised", unlinked)
+
+    arrival = browser.come_back()
+
+    assert arrival.landing is Landing.PAGE
+    assert stored(stage, browser).reason is SessionReason.EXCHANGE_FAILED
+    assert stage.tiktok.revoked == [answer.access_token.reveal()]
+    assert stage.grant().pair is None
+
+
+def test_a_code_whose_request_broke_is_sent_once_more(
+    stage: Stage, open_session: OpenSession
+) -> None:
+    """Most often a kept connection had ended: TikTok never saw the code."""
+    browser = open_session()
+    stage.tiktok.answers.extend([NoAnswer(), samples.answer()])
+
+    assert browser.come_back().landing is Landing.RETURN
+    assert stage.tiktok.sent == [CODE, CODE]
+
+
+@pytest.mark.parametrize("seconds", [0, 15.9])
+def test_a_code_is_spent_only_with_time_to_save(
+    stage: Stage, open_session: OpenSession, seconds: float
+) -> None:
+    browser = open_session()
+
+    browser.come_back(seconds=seconds)
+
+    assert stage.tiktok.sent == []
+    assert stored(stage, browser).reason is SessionReason.PROVIDER_UNAVAILABLE
+
+
+def test_a_profile_waits_for_no_time_that_saving_needs(
+    stage: Stage, open_session: OpenSession
+) -> None:
+    browser = open_session()
+
+    def late() -> TokenAnswer:
+        stage.clock.advance(seconds=19)
+        return samples.answer(issued_at=stage.clock.now)
+
+    stage.tiktok.answers.append(late)
+
+    assert browser.come_back(seconds=28).landing is Landing.RETURN
+    assert "tiktok.profile" not in stage.calls
+
+
 # -- when the tables do not take it -------------------------------------------------------------
 
 WRITES = ["authorisations.save_authorised", "authorisations.save_account", "sessions.finish"]

@@ -22,7 +22,14 @@ from tiktok_linking.sessions import (
     secret_hash,
 )
 from tiktok_linking.web.http import Response
-from tiktok_linking.web.pages import Pages, masked, page_proof, redirect
+from tiktok_linking.web.pages import (
+    PAGE_COOKIE,
+    Pages,
+    browser_of,
+    masked,
+    page_proof,
+    redirect,
+)
 
 CANARY = "\"'><svg onload=alert(1)>&lt;{app}%s"
 COOKIES = {f"{COOKIE_PREFIX}12345678": "cookie"}
@@ -269,6 +276,37 @@ def test_the_button_carries_the_nonce_of_its_page_and_nothing_else_of_the_sessio
     assert proof not in ("", page_proof(made.id, Secret("another browser's cookie")))
 
 
+def test_a_page_with_a_button_knows_its_browser_again() -> None:
+    response = PAGES.of_session(session(), {})
+
+    (line,) = response.cookies
+    assert line.startswith("__Host-tlpage=")
+    assert line.endswith("; Path=/; Secure; HttpOnly; SameSite=Lax")
+    known = browser_of({PAGE_COOKIE: line.partition(";")[0].partition("=")[2]})
+    assert known is not None
+    assert known.reveal() not in response.body
+
+
+def test_a_page_without_a_button_sets_no_cookie() -> None:
+    assert PAGES.not_found().cookies == ()
+    assert PAGES.of_session(COMPLETED, COOKIES).cookies == ()
+
+
+def test_a_button_is_bound_to_its_browser_and_its_session() -> None:
+    one, other = Secret("a" * 43), Secret("b" * 43)
+
+    proofs = {page_proof(id_, browser) for id_ in ("ls_1", "ls_2") for browser in (one, other)}
+
+    assert len(proofs) == 4
+    assert page_proof("ls_1", one) == page_proof("ls_1", one)
+    assert min(len(proof) for proof in proofs) >= 22
+
+
+@pytest.mark.parametrize("value", ["", "a" * 42, "a" * 44, "é" * 43])
+def test_a_page_cookie_that_is_none_of_ours_is_nobodys(value: str) -> None:
+    assert browser_of({PAGE_COOKIE: value}) is None
+
+
 def test_the_way_back_is_the_teams_own_address() -> None:
     made = session()
 
@@ -376,6 +414,17 @@ def test_a_cancelled_attempt_can_be_tried_again() -> None:
 
 def test_an_attempt_at_work_shows_that_it_is() -> None:
     assert "Finishing up" in shown(session(SessionStatus.STARTED)).text
+
+
+def test_an_attempt_whose_callback_must_be_dead_is_no_longer_at_work() -> None:
+    """Else the person would wait in front of a page that never changes."""
+    made = session(SessionStatus.STARTED)
+    later = replace(PAGES, now=NOON + timedelta(minutes=2))
+
+    page = Page(later.of_session(made, COOKIES))
+
+    assert "Finishing up" not in page.text
+    assert any(link.startswith("/authorize") for link in page.links)
 
 
 def test_a_link_withdrawn_by_the_team_is_gone() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.fakes.credentials import KnownCredentials
 from tests.fakes.happenings import Happenings
+from tiktok_linking.errors import StoreUnavailable
 from tiktok_linking.registrations import ClientsToTry
 
 
@@ -47,3 +48,11 @@ def test_a_secret_that_works_is_not_looked_up_anew(happenings: Happenings) -> No
     ClientsToTry(KnownCredentials(happenings), "default")
 
     assert "credentials.reread" not in happenings.calls
+
+
+def test_while_the_secret_cannot_be_read_tiktoks_refusal_stands(happenings: Happenings) -> None:
+    """An outage of Secrets Manager must not turn a refusal into an error of its own."""
+    clients = ClientsToTry(KnownCredentials(happenings, "current", "previous"), "default")
+    happenings.before("credentials.candidates", StoreUnavailable("down"))
+
+    assert not clients.advance()

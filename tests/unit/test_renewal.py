@@ -493,6 +493,15 @@ def test_a_refused_registration_changes_no_account(stage: Stage) -> None:
     assert (after.lease_owner, after.intent, after.backoff_until) == (None, None, None)
 
 
+def test_a_refused_registration_marks_no_account_as_failing(stage: Stage) -> None:
+    stage.tiktok.answers.append(Misconfigured("unauthorized_client"))
+
+    renew(stage)
+
+    grant = stage.grant()
+    assert (grant.failing_since, grant.failures, grant.last_error) == (None, 0, None)
+
+
 def test_a_secret_that_tiktok_accepts_is_not_tried_twice(stage: Stage) -> None:
     stage.tiktok.answers.append(Misconfigured("invalid_request"))
 
@@ -636,6 +645,20 @@ def test_a_fresh_pair_of_an_ended_grant_is_given_back_to_tiktok(stage: Stage) ->
     assert stage.tiktok.revoked == [answer.access_token.reveal()]
     assert stage.grant().pair is None
     assert len(stage.journal) == 0
+
+
+def test_giving_back_waits_for_no_time_that_is_not_left(stage: Stage) -> None:
+    """Saving is what the time is kept for; the unlink's own revocation disconnects the app."""
+
+    def late() -> None:
+        unlink_now(stage)
+        stage.clock.advance(seconds=20)
+
+    stage.happenings.after("tiktok.refresh", late)
+    stage.tiktok.answers.append(fresh(stage))
+
+    assert renew(stage, seconds=30).outcome is Outcome.ENDED
+    assert stage.tiktok.revoked == []
 
 
 def test_an_ended_grant_stays_ended_when_giving_back_fails(stage: Stage) -> None:
@@ -1111,6 +1134,16 @@ def test_a_refused_registration_flags_nobody_in_the_batch(stage: Stage) -> None:
     assert set(worked.outcomes.values()) == {Outcome.MISCONFIGURED}
     assert worked.failed == ()
     assert {stage.grant(grant).status for grant in linked} == {Status.ACTIVE}
+
+
+def test_one_refusal_of_a_registration_is_enough_for_its_batch(stage: Stage) -> None:
+    linked = batch(stage)
+    stage.tiktok.answers.clear()
+    stage.tiktok.answers.append(Misconfigured("unauthorized_client"))
+
+    work(stage.renewal(), linked, deadline=stage.deadline())
+
+    assert len(stage.tiktok.sent) == 1
 
 
 def test_grants_that_are_gone_or_not_due_are_done(stage: Stage) -> None:

@@ -130,6 +130,30 @@ def test_the_policy_is_the_deployers() -> None:
     assert not policy.is_warm(RefreshMode.AUTO, NOON - timedelta(hours=7), NOON)
 
 
+@given(IDS, LIVES, MOMENTS, st.booleans(), st.booleans())
+def test_a_pair_stored_without_reading_its_grant_is_never_looked_at_too_late(
+    grant_id: str, lives: timedelta, issued_at: datetime, used: bool, is_new: bool
+) -> None:
+    """The callback knows no mode: a slot that comes too early is moved, one too late is a loss."""
+    first = POLICY.first_due(
+        grant_id,
+        issued_at=issued_at,
+        expires_at=issued_at + lives,
+        relink_by=None,
+        is_new=is_new,
+    )
+
+    unused = due(grant_id=grant_id, issued_at=issued_at, lives=lives, now=issued_at)
+    always = due(
+        grant_id=grant_id,
+        mode=RefreshMode.ALWAYS,
+        issued_at=issued_at,
+        lives=lives,
+        now=issued_at,
+    )
+    assert first == (unused if is_new else always)
+
+
 @given(MOMENTS)
 def test_a_slot_rounds_down_and_is_steady(moment: datetime) -> None:
     slot = slot_of(moment)

@@ -183,6 +183,49 @@ def test_a_link_made_after_the_revocation_keeps_its_tokens(stage: Stage, account
     assert stage.grant().status is Status.ACTIVE
 
 
+def between_grant_and_account(stage: Stage) -> None:
+    """A callback has stored its pair; its account row is about to be written."""
+    stage.clock.advance(minutes=1)
+    stage.authorise(samples.answer(issued_at=stage.clock.now))
+    stage.clock.advance(seconds=2)
+
+
+def test_a_link_that_is_being_made_lives(stage: Stage, account: Account) -> None:
+    between_grant_and_account(stage)
+
+    result = unlink(stage, account)
+
+    assert result == Unlinked(Revocation.NOT_DONE, "linked_again")
+    assert stage.grant().status is Status.ACTIVE
+    assert stage.tiktok.revoked == []
+
+
+def test_a_link_that_was_never_finished_holds_up_nothing_for_long(
+    stage: Stage, account: Account
+) -> None:
+    between_grant_and_account(stage)
+    unlink(stage, account)
+    stage.clock.advance(minutes=1)
+
+    assert unlink(stage, account) == Unlinked(Revocation.DONE)
+    assert is_forgotten(stage)
+
+
+def test_a_link_made_while_the_dead_token_was_renewed_lives(stage: Stage, account: Account) -> None:
+    dead_token(stage)
+
+    def linked_again() -> RenewalReport:
+        stage.clock.advance(seconds=1)
+        another(stage)
+        return RenewalReport(Outcome.FRESH)
+
+    stage.door.answers.append(linked_again)
+
+    assert unlink(stage, account) == Unlinked(Revocation.NOT_DONE, "linked_again")
+    assert stage.tiktok.revoked == []
+    assert stage.grant().status is Status.ACTIVE
+
+
 # -- when TikTok does not answer ----------------------------------------------------------------
 
 

@@ -127,6 +127,7 @@ def guarded(respond: Callable[[], Response], request_id: str) -> Response:
     try:
         return respond()
     except LinkingError as error:
+        logger.info("request refused", extra={"code": error.code})
         return problem(error, request_id)
     except Exception as error:  # the last frame: sam local would show the trace to the caller
         log_defect(error)
