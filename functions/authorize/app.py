@@ -122,10 +122,14 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     log.set_correlation_id(context.aws_request_id)
     if event.get("routeKey") == STATUS:
         return guarded(lambda: status(Request.from_event(event)), context.aws_request_id).as_event()
-    pages = Pages(bootstrap.settings().app_name, context.aws_request_id, bootstrap.now())
+    pages = Pages("the app", context.aws_request_id, bootstrap.now())
     try:
         request = Request.from_event(event)
-        pages = replace(pages, browser=browser_of(request.cookies) or pages.browser)
+        pages = replace(
+            pages,
+            app_name=bootstrap.settings().app_name,
+            browser=browser_of(request.cookies) or pages.browser,
+        )
         route = PAGES.get(request.route)
         return (pages.not_found() if route is None else route(request, pages)).as_event()
     except InvalidRequest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from tiktok_linking import bootstrap
@@ -73,8 +74,9 @@ def _word(value: str | None) -> str | None:
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Parse, finish, land; a page of ours for whatever goes wrong."""
     log.set_correlation_id(context.aws_request_id)
-    pages = Pages(bootstrap.settings().app_name, context.aws_request_id, bootstrap.now())
+    pages = Pages("the app", context.aws_request_id, bootstrap.now())
     try:
+        pages = replace(pages, app_name=bootstrap.settings().app_name)
         request = Request.from_event(event)
         if request.is_prefetch:
             return Response(204, "", HEADERS).as_event()
