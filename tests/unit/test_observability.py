@@ -118,6 +118,25 @@ def in_nested_extra() -> None:
     ours().error("failed", extra={"why": {"tokens": [CANARY]}})
 
 
+class Talkative:
+    """An object whose text holds what it must not."""
+
+    def __str__(self) -> str:
+        return f"token {CANARY}"
+
+
+def in_an_object() -> None:
+    ours().error("failed", extra={"why": Talkative()})
+
+
+def in_a_tuple() -> None:
+    ours().error("failed", extra={"why": ("x", [CANARY])})
+
+
+def in_a_name() -> None:
+    ours().error("failed", extra={"why": {CANARY: 1}})
+
+
 def in_exception() -> None:
     try:
         raise RuntimeError(f"failed with {CANARY}")
@@ -135,14 +154,33 @@ def in_cause() -> None:
         ours().error("failed", exc_info=error)
 
 
-@pytest.mark.parametrize(
-    "leak", [in_message, in_extra, in_arguments, in_nested_extra, in_exception, in_cause]
-)
+LEAKS = [
+    in_message,
+    in_extra,
+    in_arguments,
+    in_nested_extra,
+    in_an_object,
+    in_a_tuple,
+    in_a_name,
+    in_exception,
+    in_cause,
+]
+
+
+@pytest.mark.parametrize("leak", LEAKS)
 def test_a_secret_is_taken_out_wherever_it_hides(lines: Lines, leak: Callable[[], None]) -> None:
     leak()
 
     assert lines()
     assert "canary" not in json.dumps(lines())
+
+
+def test_a_line_stays_json_whatever_is_taken_out(lines: Lines) -> None:
+    ours().error('he said "code=abc"', extra={"why": "state=x\\", "quote": '"act.x"'})
+
+    (line,) = lines()
+    assert "abc" not in line["message"]
+    assert line["quote"] == '"[redacted]"'
 
 
 def test_at_debug_the_libraries_stay_quiet(lines: Lines) -> None:
