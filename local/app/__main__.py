@@ -27,12 +27,12 @@ def main() -> None:
         threaded=True,
         request_handler=QuietRequestHandler,
     )
+    # Both by name: a program started in the background of a script inherits SIGINT ignored.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     print(f"Acme is ready on {settings.origin}", flush=True)
     try:
         server.serve_forever()
-    except KeyboardInterrupt:
-        return
     finally:
         # Stopping has begun: a second signal must not break it off half-way.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -228,6 +228,18 @@ def test_an_authorisation_revives_an_ended_grant(accounts: Accounts) -> None:
     assert again.pair is not None
 
 
+def test_a_deadline_that_had_passed_says_nothing_about_a_new_authorisation(
+    accounts: Accounts,
+) -> None:
+    link(accounts, relink_in=timedelta(minutes=30))
+
+    again = link(accounts, at=LATER, write_id=b"auth-002", relink_in=None)
+
+    assert again.relink_by is None
+    assert again.pair is not None
+    assert again.pair.relink_by is None
+
+
 def test_an_unlink_that_came_later_wins_over_a_late_authorisation(accounts: Accounts) -> None:
     grant = link(accounts)
     assert accounts.mark_revoking(grant, now=LATER)

@@ -382,6 +382,14 @@ def self_signed(folder: Path) -> tuple[Path, ssl.SSLContext]:
     return pem, context
 
 
+def whole_request(connection: socket.socket) -> bytes:
+    """Read to the end: what is left unread would turn the goodbye into a reset."""
+    with connection.makefile("rb") as stream:
+        head = b"".join(iter(stream.readline, b"\r\n"))
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        return head + stream.read(length)
+
+
 @contextmanager
 def tls_server(context: ssl.SSLContext, *, garbles: bool) -> Iterator[tuple[str, list[bytes]]]:
     """Take one request over TLS; then answer it, or spoil the encrypted stream."""
@@ -395,7 +403,7 @@ def tls_server(context: ssl.SSLContext, *, garbles: bool) -> Iterator[tuple[str,
         except (ssl.SSLError, OSError):
             connection.close()
             return
-        received.append(secure.recv(65536))
+        received.append(whole_request(secure))
         if garbles:
             with socket.socket(fileno=secure.detach()) as plain:
                 plain.sendall(b"\x17\x03\x03\x00\x20" + b"garbled!" * 4)

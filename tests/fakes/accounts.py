@@ -116,7 +116,7 @@ class AccountsInMemory:
                 return Saved.NEWER
             self._write(
                 stored,
-                **_settled(stored.grant, renewed.pair, due_at),
+                **_settled(stored.grant, renewed.pair, due_at, stored.grant.authorised_at),
                 last_success_at=now,
                 write_id=renewed.write_id,
                 version=stored.grant.version + 1,
@@ -415,7 +415,7 @@ def _authorised(authorised: AuthorisedPair, before: Grant | None, due_at: dateti
             authorised_at=authorised.authorised_at,
             version=0,
         )
-    fields = _settled(before, pair, before.due_at or due_at) | {
+    fields = _settled(before, pair, before.due_at or due_at, authorised.authorised_at) | {
         "authorised_at": authorised.authorised_at,
         "last_success_at": pair.issued_at,
         "write_id": authorised.write_id,
@@ -425,9 +425,13 @@ def _authorised(authorised: AuthorisedPair, before: Grant | None, due_at: dateti
     return replace(before, **fields)  # type: ignore[arg-type]
 
 
-def _settled(before: Grant, pair: SealedPair, due_at: datetime | None) -> dict[str, object]:
+def _settled(
+    before: Grant, pair: SealedPair, due_at: datetime | None, authorised_at: datetime
+) -> dict[str, object]:
     """What every stored pair settles."""
     relink_by = before.relink_by if pair.relink_by is None else pair.relink_by
+    if relink_by is not None and relink_by <= authorised_at:
+        relink_by = None  # a date from before this authorisation says nothing about it
     return _no_lease() | {
         "status": Status.ACTIVE,
         "pair": replace(pair, relink_by=relink_by),

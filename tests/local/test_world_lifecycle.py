@@ -32,11 +32,12 @@ def processes_with(word: str) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            command = (process / "cmdline").read_bytes()
+            text = command + (process / "environ").read_bytes()
         except OSError:  # it ended, or is not ours
             continue
         if word.encode() in text and process.name != str(os.getpid()):
-            found.append(f"{process.name} {text[:80]!r}")
+            found.append(f"{process.name} {command!r}")
     return found
 
 

@@ -225,7 +225,7 @@ class Renewal:
         owner: str,
         deadline: datetime,
     ) -> RenewalReport:
-        """Send the request, at most once more per broken connection, and act on the answer."""
+        """Send the request, at most twice more where the connection breaks, and act on it."""
         # An intent that was there before means: an earlier request may have rotated this token.
         unanswered = grant.intent == spent
         if not has_time_to_spend(self.now(), deadline):
