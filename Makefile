@@ -10,7 +10,8 @@ TESTS ?=
 
 # ---- environments: installed again only when their pins change ----------------------------------------------
 
-INSTALL := -m pip install --no-input --disable-pip-version-check --progress-bar off --no-deps --no-compile
+# Compiled when first imported: compiling a whole environment up front takes half a minute.
+INSTALL := -m pip install --no-input --disable-pip-version-check --progress-bar off --no-deps --no-compile --no-compile
 
 # An environment that works is brought up to date where it is; one that does not is made anew.
 define environment
@@ -108,7 +109,7 @@ build: .aws-sam/built-$(ARCHITECTURE) ## Build functions and layer, with bytecod
 .aws-sam/built-$(ARCHITECTURE): .venv/.ready .venv-sam/.ready $(SOURCES)
 	@rm -f .aws-sam/built-*
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || \
-		{ local/find_python.sh --exact && echo "and .venv has an older one: make distclean" >&2; exit 1; }
+		{ local/find_python.sh --exact >/dev/null && echo "Python 3.13 is here, but .venv was made with another one: make distclean, then again." >&2; exit 1; }
 	$(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
 	$(BIN)/python -m local.building finish $(BUILT) --architecture $(ARCHITECTURE)
 	$(BIN)/python -m local.building check $(BUILT)

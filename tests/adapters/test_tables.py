@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -30,7 +30,7 @@ from tiktok_linking.adapters.sealing import DataKeys, TokenSealing
 from tiktok_linking.adapters.session_table import SessionTable
 from tiktok_linking.errors import StoreUnavailable
 from tiktok_linking.oauth import TokenAnswer
-from tiktok_linking.ports import AuthorisedPair, Failure, Idempotency, RenewedPair
+from tiktok_linking.ports import AuthorisedPair, Failure, Idempotency, RenewedPair, Saved
 from tiktok_linking.sessions import Attempt, State, secret_hash
 
 SIX_SCOPES = (
@@ -408,6 +408,75 @@ def test_a_failure_is_told_without_a_word_of_the_library(failure: Any) -> None:
     assert "canary" not in str(refused.value)
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__
+
+
+class Repeating:
+    """The SDK after a lost reply: each write is sent twice, and the second answer is what counts.
+
+    The first was committed, so a conditional write now fails its own condition.
+    """
+
+    def __getattr__(self, operation: str) -> Any:
+        ask = getattr(client("dynamodb"), operation)
+        if operation not in ("put_item", "update_item"):
+            return ask
+
+        def twice(**arguments: Any) -> Any:
+            with suppress(ClientError):
+                ask(**arguments)
+            return ask(**arguments)
+
+        return twice
+
+
+def test_a_grants_own_writes_are_recognised_when_the_sdk_repeats_them(
+    accounts_table: Table, sealing: TokenSealing
+) -> None:
+    accounts = AccountTable(Table(Repeating(), accounts_table.name))
+    grant = authorise(accounts, sealing, samples.answer())
+    assert grant.pair is not None
+    pair = sealing.seal_pair(samples.answer(), registration="default", now=NOON)
+    renewed = RenewedPair(grant.id, grant.pair.fingerprint, b"renew-01", pair)
+    later = NOON + timedelta(minutes=1)
+
+    assert accounts.take_lease(grant, owner="w", until=NOON + timedelta(seconds=35), now=NOON)
+    leased = accounts.read(grant.id)
+    assert leased is not None
+    assert accounts.mark_recovering(leased, now=later)
+    assert accounts.save_renewed(renewed, due_at=None, now=NOON) is Saved.STORED
+    after = accounts.read(grant.id)
+    assert after is not None
+    assert (after.version, after.rotations) == (2, 1)
+    assert accounts.require_relink(after, RelinkReason.ROTATION_LOST, now=NOON)
+
+
+def test_a_sessions_own_writes_are_recognised_when_the_sdk_repeats_them(
+    sessions_table: Table,
+) -> None:
+    """Else a person would be told that the link is used, by the very request that used it."""
+    sessions = SessionTable(Table(Repeating(), sessions_table.name))
+    session = samples.link_session()
+    state = State.new(session.id)
+    attempt = Attempt(secret_hash("c"), "https://l/callback", NOON + timedelta(minutes=10))
+
+    assert sessions.create(session, idempotency=Idempotency("k", "b")) == session
+    started = sessions.start(session.id, session.page_nonce, state.attempt_key, attempt, now=NOON)
+    found, used = sessions.consume(state, secret_hash("c"), now=NOON)
+
+    assert len(started.attempts) == 1
+    assert (found.id, used.used_at) == (session.id, NOON)
+
+
+def test_a_partition_of_many_pages_is_read_whole() -> None:
+    dynamodb = Failing(
+        {"Items": [{"pk": {"S": "1"}}], "LastEvaluatedKey": {"pk": {"S": "1"}}},
+        {"Items": [{"pk": {"S": "2"}}]},
+    )
+
+    found = Table(dynamodb, "t").query_all("pk = :pk", {":pk": "p"})
+
+    assert found == [{"pk": "1"}, {"pk": "2"}]
+    assert dynamodb.asked[1]["ExclusiveStartKey"] == {"pk": {"S": "1"}}
 
 
 def test_what_a_batch_left_unread_is_asked_for_again() -> None:

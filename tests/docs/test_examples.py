@@ -67,7 +67,8 @@ def test_the_curl_example_runs(
         lambda url: consent_in(browser, url, person),
     )
 
-    listed, told, unlinked = (json.loads(line) for line in said.splitlines() if line)
+    session, listed, told, unlinked = (json.loads(line) for line in said.splitlines() if line)
+    assert session["status"] == "completed"
     (account,) = listed["items"]
     assert account["status"] == "active"
     assert told["data"]["user"] == {"display_name": person, "open_id": account["open_id"]}

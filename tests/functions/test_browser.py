@@ -168,6 +168,39 @@ def test_the_button_needs_the_nonce_of_its_page(person: Browser, session: LinkSe
     assert writes_nothing(person.stack) == before
 
 
+def test_the_button_of_a_session_that_is_over_leads_back_to_its_page(
+    person: Browser, session: LinkSession
+) -> None:
+    page = person.open(f"/connect/{SESSION_ID}")
+    person.stack.clock.advance(hours=1)
+
+    answer = person.press(page)
+
+    assert (answer["statusCode"], answer["headers"]["Location"]) == (303, f"/connect/{SESSION_ID}")
+    assert person.open(answer["headers"]["Location"])["statusCode"] == 410
+
+
+def test_the_button_of_a_session_that_is_gone_leads_nowhere(
+    person: Browser, session: LinkSession
+) -> None:
+    page = person.open(f"/connect/{SESSION_ID}")
+    person.stack.create_tables()
+
+    assert person.press(page)["statusCode"] == 404
+
+
+def test_a_button_that_was_sent_to_somebody_else_leads_to_the_page_first(
+    person: Browser, session: LinkSession
+) -> None:
+    """Whoever goes to TikTok must have read whose link it is."""
+    page = person.open(f"/connect/{SESSION_ID}")
+    victim = Browser(person.stack)
+
+    answer = victim.press(page)
+
+    assert (answer["statusCode"], answer["headers"]["Location"]) == (303, f"/connect/{SESSION_ID}")
+
+
 @pytest.mark.parametrize("target", ["/authorize", "/callback"])
 @pytest.mark.parametrize("header", ["sec-purpose", "purpose"])
 def test_a_guess_of_the_browser_uses_nothing_up(
@@ -337,6 +370,15 @@ def test_another_browser_finishes_nothing_and_learns_no_session_of_others(
     assert stack.tiktok.received == []
     assert "app.example.com" not in answer["headers"]["Location"]
     assert "link_session" not in answer["headers"]["Location"]
+
+
+def test_a_finished_answer_in_another_browser_leads_to_no_session(
+    person: Browser, linked: LinkSession
+) -> None:
+    answer = person.come_back(code="again", state=STATE)
+
+    assert (answer["statusCode"], answer["headers"]["Location"]) == (303, "/connect/finished")
+    assert "cookies" not in answer
 
 
 def test_a_wrong_state_with_the_right_cookie_finishes_nothing(

@@ -349,6 +349,18 @@ def test_an_attempt_ends_after_ten_minutes(stage: Stage, open_session: OpenSessi
     assert nothing_left_the_process(stage)
 
 
+def test_an_old_answer_in_another_browser_shows_nothing(
+    stage: Stage, open_session: OpenSession
+) -> None:
+    browser = open_session()
+    stage.clock.advance(minutes=10)
+
+    arrival = browser.come_back(cookies={})
+
+    assert arrival.landing is Landing.NEUTRAL
+    assert stored(stage, browser).status is SessionStatus.STARTED
+
+
 def test_an_attempt_begun_in_time_may_finish_after_the_sessions_expiry(
     stage: Stage, open_session: OpenSession
 ) -> None:

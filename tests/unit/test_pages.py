@@ -349,6 +349,13 @@ def test_the_browser_that_finished_sees_the_success() -> None:
     assert page.links == [f"{RETURN_URL}&link_session={COMPLETED.id}"]
 
 
+def test_without_a_return_address_the_window_may_be_closed() -> None:
+    page = shown(replace(COMPLETED, return_url=None))
+
+    assert "You can close this window." in page.text
+    assert page.links == []
+
+
 def test_any_other_browser_learns_only_that_it_is_over() -> None:
     response = PAGES.of_session(COMPLETED, {})
 

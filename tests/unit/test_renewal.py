@@ -182,6 +182,18 @@ def test_the_lease_outlives_its_holder_and_names_what_is_spent(stage: Stage) -> 
     assert stage.grant().intent is None
 
 
+def test_a_lease_that_cannot_be_given_back_runs_out_with_its_intent(stage: Stage) -> None:
+    """The careful reading: the next worker waits, and never blames the person."""
+    stage.tiktok.answers.append(BUSY)
+    stage.happenings.before("grants.release", StoreUnavailable("down"))
+
+    report = renew(stage)
+
+    assert report.outcome is Outcome.PROVIDER_UNAVAILABLE
+    assert stage.grant().intent == stage.pair().fingerprint
+    assert stage.grant().lease_owner is not None
+
+
 # -- one spender --------------------------------------------------------------------------------
 
 
