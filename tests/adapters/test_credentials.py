@@ -186,4 +186,4 @@ def test_no_secret_shows(clock: Clock) -> None:
     found = credentials("arn", clock, secrets=Counting({"default": {"current": "canary"}}))
 
     assert "canary" not in repr(found.candidates("default"))
-    assert "canary" not in repr(vars(found)["_secrets"])
+    assert "canary" not in repr(vars(found))
