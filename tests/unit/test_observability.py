@@ -20,6 +20,7 @@ SECRETS = [
     "clt.aBc0001",
     SESSION_ID,
     "__Host-ttl_12ab34cd=ExampleCookieOf256RandomBits0123456789ABCDE",
+    "__Host-tlpage=ExampleCookieOf256RandomBits0123456789ABCDE",
 ]
 
 

@@ -21,6 +21,11 @@ ONE_WRITE = timedelta(seconds=2)
 """A write of the save path is tried once and given up within this: the loop here is the retry."""
 RESCUE_BUDGET = timedelta(seconds=2)
 
+PROFILE_TIME = timedelta(seconds=6)
+"""The worst case of fetching a profile: 3 s to connect, 3 s to read."""
+REVOKE_TIME = timedelta(seconds=13)
+"""The worst case of giving a pair back: 3 s to connect, 10 s to read."""
+
 T = TypeVar("T")
 
 

@@ -11,12 +11,19 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
 from tiktok_linking.accounts import Account, RefreshMode, Secret, account_id, grant_id
-from tiktok_linking.deadlines import has_time_for, has_time_to_spend, persist, read_timeout
+from tiktok_linking.deadlines import (
+    PROFILE_TIME,
+    REVOKE_TIME,
+    has_time_for,
+    has_time_to_spend,
+    persist,
+    read_timeout,
+)
 from tiktok_linking.errors import Misconfigured, NoAnswer, ProviderError, Refused, StoreUnavailable
 from tiktok_linking.oauth import (
     CallbackError,
@@ -53,9 +60,6 @@ from tiktok_linking.sessions import (
 )
 
 logger = logging.getLogger("tiktok_linking.linking")
-
-PROFILE_TIME = timedelta(seconds=6)
-REVOKE_TIME = timedelta(seconds=13)
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ _SECRETS = re.compile(
     r"|(?<=code=)[^\s\"'&]+"
     r"|(?<=state=)[^\s\"'&]+"
     r"|(?<=client_secret=)[^\s\"'&]+"
-    r"|__Host-ttl_[0-9a-f]{8}=[^\s\"';]+"
+    r"|__Host-t(?:tl_[0-9a-f]{8}|lpage)=[^\s\"';]+"
 )
 _NOISY = ("boto3", "botocore", "urllib3", "requests", "s3transfer")
 

@@ -25,7 +25,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tiktok_linking.accounts import Grant, RelinkReason, Secret, Status
-from tiktok_linking.deadlines import has_time_for, has_time_to_spend, persist, read_timeout
+from tiktok_linking.deadlines import (
+    REVOKE_TIME,
+    has_time_for,
+    has_time_to_spend,
+    persist,
+    read_timeout,
+)
 from tiktok_linking.errors import (
     Misconfigured,
     NoAnswer,
@@ -63,7 +69,6 @@ kill a pair that lies in the queue. tests/template holds the template to these n
 REJECTED_AT_MOST_EVERY = timedelta(minutes=1)
 BACKOFF_BASE = timedelta(seconds=15)
 BACKOFF_CAP = timedelta(minutes=5)
-REVOKE_TIME = timedelta(seconds=13)
 
 
 @dataclass(frozen=True, slots=True)

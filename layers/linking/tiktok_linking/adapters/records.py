@@ -54,7 +54,8 @@ _GRANT = (
 _ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ev"
 GRANT_ATTRIBUTES = ("pk", "sk", *_GRANT.split(" "))
 ACCOUNT_ATTRIBUTES = ("pk", "sk", *_ACCOUNT.split(" "))
-# template.yaml repeats this list in two policies; tests/template holds them together.
+# template.yaml repeats this list in its policies, beside CIPHERTEXT where a function saves pairs;
+# tests/template holds them together.
 SHOWN_ATTRIBUTES = tuple(dict.fromkeys((*GRANT_ATTRIBUTES, *ACCOUNT_ATTRIBUTES)))
 """Everything but ciphertext: what a function without the sealing key may read."""
 
