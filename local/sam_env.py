@@ -34,6 +34,7 @@ class Stack:
     physical_ids: Mapping[str, str]  # by logical id, as CloudFormation tells them
     region: str = "us-east-1"
     account_id: str = "123456789012"
+    name: str = "made-up"
 
 
 def made_up_stack(template: Template, *, base_url: str) -> Stack:
@@ -71,6 +72,7 @@ def deployed_stack(name: str, *, base_url: str) -> Stack:
         {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in resources},
         region,
         account_id,
+        name,
     )
 
 
@@ -111,6 +113,8 @@ class _Resolver:
         raise NotImplementedError(f"variables are not written with {function}")
 
     def _reference(self, name: str) -> str:
+        if name == "AWS::StackName":
+            return self._stack.name
         if name in self._stack.parameters:
             return self._stack.parameters[name]
         return self._stack.physical_ids[name]

@@ -6,7 +6,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from tiktok_linking import bootstrap, renewal
+from tiktok_linking import bootstrap, metrics, renewal, runs
+from tiktok_linking.errors import StoreUnavailable
 from tiktok_linking.observability import logger
 
 log = logger()
@@ -16,30 +17,56 @@ PLAN_STOPS_BEFORE = timedelta(seconds=5)
 
 def plan(context: Any) -> dict[str, Any]:
     """Send what is due to the queue."""
-    until = bootstrap.deadline_of(context) - PLAN_STOPS_BEFORE
-    planned = renewal.plan(
-        bootstrap.accounts(), bootstrap.renewal_queue(), now=bootstrap.now, until=until
+    planned = runs.plan(
+        bootstrap.schedule(),
+        bootstrap.renewal_queue(),
+        bootstrap.registrations(),
+        now=bootstrap.now,
+        until=bootstrap.deadline_of(context) - PLAN_STOPS_BEFORE,
     )
-    log.info("renewals planned", extra={"planned": planned})
-    return {"planned": planned}
+    log.info(
+        "renewals planned",
+        extra={
+            "planned": planned.sent,
+            "pages": planned.pages,
+            "unfinished_shards": len(planned.stopped_at),
+            "paused": planned.is_paused,
+        },
+    )
+    metrics.planned(planned, rescue_waiting=_rescue_waiting(), now=bootstrap.now())
+    return {"planned": planned.sent}
+
+
+def _rescue_waiting() -> int | None:
+    try:
+        return bootstrap.rescue_queue().waiting()
+    except StoreUnavailable:
+        return None  # a number for a chart is worth no failed plan
 
 
 def work(records: list[dict[str, Any]], context: Any) -> dict[str, Any]:
     """Renew a batch; what failed is delivered again, and only that."""
-    grants: dict[str, list[str]] = {}
+    messages: dict[str, list[str]] = {}
+    deliveries: dict[str, int] = {}
     failed: list[str] = []
     for record in records:
         try:
-            grants.setdefault(str(json.loads(record["body"])["grant"]), []).append(
-                record["messageId"]
-            )
+            grant = str(json.loads(record["body"])["grant"])
+            count = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
         except (ValueError, KeyError, TypeError):
             failed.append(record["messageId"])
-    worked = renewal.work(
-        bootstrap.renewal(), list(grants), deadline=bootstrap.deadline_of(context)
+            continue
+        messages.setdefault(grant, []).append(record["messageId"])
+        deliveries[grant] = max(count, deliveries.get(grant, 1))
+    worked = runs.work(
+        bootstrap.renewal(),
+        list(messages),
+        deadline=bootstrap.deadline_of(context),
+        deliveries=deliveries,
     )
     log.info("renewals done", extra={"outcomes": sorted(worked.outcomes.values())})
-    failed += [message for grant in worked.failed for message in grants[grant]]
+    metrics.renewals(list(worked.reports.values()), quarantined=len(worked.quarantined))
+    failed += [message for grant in worked.failed for message in messages[grant]]
     return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
 
 
@@ -54,6 +81,7 @@ def renew(job: dict[str, Any], context: Any) -> dict[str, Any]:
         str(job["grant"]), ask, deadline=bootstrap.deadline_of(context)
     )
     log.info("renewal", extra={"outcome": report.outcome.value})
+    metrics.renewals([report])
     return {"outcome": report.outcome.value, "retry_after": report.retry_after}
 
 

@@ -10,9 +10,11 @@ from tests.fakes.accounts import AccountsInMemory
 from tests.fakes.aws import aws, client, create_table
 from tests.fakes.clock import Clock
 from tests.fakes.happenings import Happenings
+from tests.fakes.schedule import ScheduleInMemory
 from tests.fakes.sessions import SessionsInMemory
 from tiktok_linking.adapters.account_table import AccountTable
 from tiktok_linking.adapters.dynamodb import Table
+from tiktok_linking.adapters.schedule_table import ScheduleTable
 from tiktok_linking.adapters.session_table import SessionTable
 
 
@@ -47,6 +49,16 @@ def accounts(request: pytest.FixtureRequest) -> AccountsInMemory | AccountTable:
     if request.param == "fake":
         return AccountsInMemory(Happenings())
     return AccountTable(request.getfixturevalue("accounts_table"))
+
+
+@pytest.fixture
+def schedule(
+    request: pytest.FixtureRequest, accounts: AccountsInMemory | AccountTable
+) -> ScheduleInMemory | ScheduleTable:
+    """Schedule and Circuits, over the same table as ``accounts``."""
+    if isinstance(accounts, AccountsInMemory):
+        return ScheduleInMemory(Happenings(), accounts)
+    return ScheduleTable(request.getfixturevalue("accounts_table"))
 
 
 @pytest.fixture(params=["fake", "moto"])

@@ -16,6 +16,7 @@ from tests.fakes import samples
 from tests.fakes.accounts import AccountsInMemory
 from tests.fakes.clock import NOON
 from tests.fakes.happenings import Happenings
+from tests.fakes.schedule import ScheduleInMemory
 from tests.fakes.sealing import TransparentSealing
 from tiktok_linking.accounts import (
     Account,
@@ -26,11 +27,14 @@ from tiktok_linking.accounts import (
     Status,
 )
 from tiktok_linking.adapters.account_table import AccountTable
+from tiktok_linking.adapters.schedule_table import ScheduleTable
+from tiktok_linking.circuit import Circuit, Trouble
 from tiktok_linking.oauth import TokenAnswer
-from tiktok_linking.ports import AuthorisedPair, Failure, RenewedPair, Saved
+from tiktok_linking.ports import AuthorisedPair, Batch, Due, Failure, RenewedPair, Saved
 from tiktok_linking.schedule import DUE_SHARDS, slot_of
 
 Accounts = AccountsInMemory | AccountTable
+Schedule = ScheduleInMemory | ScheduleTable
 GRANT = samples.GRANT_ID
 LATER = NOON + timedelta(hours=1)
 DUE = NOON + timedelta(hours=19, minutes=3)
@@ -77,8 +81,12 @@ def link(
     return read(accounts, made.grant_id)
 
 
+def is_stored(accounts: Accounts, grant_id: str = GRANT) -> bool:
+    return grant_id in accounts.read_batch([grant_id], ()).grants
+
+
 def read(accounts: Accounts, grant_id: str = GRANT) -> Grant:
-    grant = accounts.read(grant_id)
+    grant = accounts.read_batch([grant_id], ()).grants.get(grant_id)
     assert grant is not None
     return grant
 
@@ -121,7 +129,7 @@ def failure(
 
 
 def test_a_grant_that_was_never_stored_is_none(accounts: Accounts) -> None:
-    assert accounts.read(GRANT) is None
+    assert not is_stored(accounts)
 
 
 def test_a_stored_authorisation_is_read_as_it_was_written(accounts: Accounts) -> None:
@@ -173,7 +181,7 @@ def test_a_pair_for_existing_grants_makes_no_new_one(accounts: Accounts) -> None
     saved = accounts.save_authorised(authorised(), due_at=DUE, only_existing=True)
 
     assert saved is Saved.ENDED
-    assert accounts.read(GRANT) is None
+    assert not is_stored(accounts)
 
 
 def test_a_pair_for_existing_grants_lands_on_one(accounts: Accounts) -> None:
@@ -410,7 +418,7 @@ def test_a_pair_without_a_grant_has_no_home(accounts: Accounts) -> None:
     pair = replace(renewed(link(accounts)), grant_id="x" * 24)
 
     assert save(accounts, pair) is Saved.ENDED
-    assert accounts.read("x" * 24) is None
+    assert not is_stored(accounts, "x" * 24)
 
 
 def test_a_pair_of_an_ended_grant_has_no_home(accounts: Accounts) -> None:
@@ -429,10 +437,10 @@ def test_a_pair_lands_whatever_else_was_written_meanwhile(accounts: Accounts) ->
     accounts.mark_used(grant, due_at=None, now=NOON)
     accounts.require_relink(grant, RelinkReason.ROTATION_LOST, now=NOON)
 
-    assert save(accounts, renewed(grant)) is Saved.STORED
+    assert save(accounts, renewed(grant)) is Saved.REVIVED
 
     after = read(accounts)
-    assert (after.status, after.reason) == (Status.ACTIVE, None)
+    assert after.status is Status.ACTIVE
     assert after.last_used_at == NOON
 
 
@@ -451,13 +459,15 @@ def test_a_renewal_that_tells_no_deadline_keeps_it(accounts: Accounts) -> None:
     assert read(accounts).relink_by == grant.relink_by
 
 
-def test_a_renewal_without_a_due_time_leaves_the_index(accounts: Accounts) -> None:
+def test_a_renewal_without_a_due_time_leaves_the_index(
+    accounts: Accounts, schedule: Schedule
+) -> None:
     grant = link(accounts)
 
     save(accounts, renewed(grant), due_at=None)
 
     assert read(accounts).due_at is None
-    assert due_ids(accounts, now=NOON + timedelta(days=400)) == []
+    assert due_ids(schedule, now=NOON + timedelta(days=400)) == []
 
 
 # -- failing ------------------------------------------------------------------------------------
@@ -618,14 +628,14 @@ def test_a_flag_on_what_ended_changes_nothing(accounts: Accounts) -> None:
 # -- what is due --------------------------------------------------------------------------------
 
 
-def due_ids(accounts: Accounts, *, now: datetime, limit: int = 100) -> list[str]:
+def due_ids(schedule: Schedule, *, now: datetime, limit: int = 100) -> list[str]:
     """Everything due, over all shards and pages."""
     found: list[str] = []
     for shard in range(DUE_SHARDS):
-        after: object | None = None
+        after: Due | None = None
         while True:
-            page = accounts.due(shard, now=now, limit=limit, after=after)
-            found += page.grant_ids
+            page = schedule.due(shard, now=now, limit=limit, after=after)
+            found += [due.grant_id for due in page.items]
             after = page.after
             if after is None:
                 break
@@ -644,45 +654,47 @@ def link_many(accounts: Accounts, count: int) -> list[Grant]:
     ]
 
 
-def test_what_is_due_is_found_once_and_nothing_else(accounts: Accounts) -> None:
+def test_what_is_due_is_found_once_and_nothing_else(accounts: Accounts, schedule: Schedule) -> None:
     grants = link_many(accounts, 6)
 
-    found = due_ids(accounts, now=NOON + timedelta(minutes=15))
+    found = due_ids(schedule, now=NOON + timedelta(minutes=15))
 
     assert sorted(found) == sorted(grant.id for grant in grants[:4])
 
 
-def test_a_grant_is_due_from_its_slot_on(accounts: Accounts) -> None:
+def test_a_grant_is_due_from_its_slot_on(accounts: Accounts, schedule: Schedule) -> None:
     link(accounts, due_at=NOON + timedelta(minutes=7))
 
-    assert due_ids(accounts, now=NOON + timedelta(minutes=4, seconds=59)) == []
-    assert due_ids(accounts, now=NOON + timedelta(minutes=5)) == [GRANT]
+    assert due_ids(schedule, now=NOON + timedelta(minutes=4, seconds=59)) == []
+    assert due_ids(schedule, now=NOON + timedelta(minutes=5)) == [GRANT]
 
 
-def test_pages_of_what_is_due_follow_one_another_oldest_first(accounts: Accounts) -> None:
+def test_pages_of_what_is_due_follow_one_another_oldest_first(
+    accounts: Accounts, schedule: Schedule
+) -> None:
     grants = link_many(accounts, 6)
     now = NOON + timedelta(days=1)
     order = [grant.id for grant in grants]
 
     for shard in range(DUE_SHARDS):
-        whole = accounts.due(shard, now=now, limit=100, after=None).grant_ids
+        whole = [due.grant_id for due in schedule.due(shard, now=now, limit=100, after=None).items]
         assert list(whole) == [grant_id for grant_id in order if grant_id in whole]
-    assert sorted(due_ids(accounts, now=now, limit=1)) == sorted(order)
+    assert sorted(due_ids(schedule, now=now, limit=1)) == sorted(order)
 
 
-def test_putting_off_moves_the_slot(accounts: Accounts) -> None:
+def test_putting_off_moves_the_slot(accounts: Accounts, schedule: Schedule) -> None:
     grant = link(accounts)
 
     accounts.postpone(grant, LATER + timedelta(days=6))
 
     assert read(accounts).due_at == slot_of(LATER + timedelta(days=6))
-    assert due_ids(accounts, now=DUE) == []
+    assert due_ids(schedule, now=DUE) == []
 
 
-def test_putting_off_for_ever_leaves_the_index(accounts: Accounts) -> None:
+def test_putting_off_for_ever_leaves_the_index(accounts: Accounts, schedule: Schedule) -> None:
     accounts.postpone(link(accounts), None)
 
-    assert due_ids(accounts, now=NOON + timedelta(days=400)) == []
+    assert due_ids(schedule, now=NOON + timedelta(days=400)) == []
 
 
 def test_a_slot_that_somebody_else_moved_stays(accounts: Accounts) -> None:
@@ -694,17 +706,204 @@ def test_a_slot_that_somebody_else_moved_stays(accounts: Accounts) -> None:
     assert read(accounts).due_at == slot_of(LATER)
 
 
+def test_a_grant_can_be_made_due_at_once(accounts: Accounts, schedule: Schedule) -> None:
+    link(accounts, due_at=LATER + timedelta(days=6))
+
+    accounts.hasten(GRANT, now=LATER)
+
+    assert due_ids(schedule, now=LATER) == [GRANT]
+
+
+def test_what_waits_for_its_owner_is_not_made_due(accounts: Accounts, schedule: Schedule) -> None:
+    accounts.require_relink(link(accounts), RelinkReason.ROTATION_LOST, now=NOON)
+
+    accounts.hasten(GRANT, now=LATER)
+
+    assert due_ids(schedule, now=DUE) == []
+
+
+def test_a_quarantined_grant_leaves_the_index_and_says_so(
+    accounts: Accounts, schedule: Schedule
+) -> None:
+    before = link(accounts)
+
+    accounts.quarantine(GRANT, "quarantined", now=LATER)
+
+    grant = read(accounts)
+    assert due_ids(schedule, now=DUE) == []
+    assert (grant.last_error, grant.failing_since, grant.failures) == ("quarantined", LATER, 1)
+    assert (grant.pair, grant.status, grant.version) == (before.pair, before.status, before.version)
+
+
+def test_nothing_is_made_by_a_quarantine(accounts: Accounts) -> None:
+    accounts.quarantine(GRANT, "quarantined", now=LATER)
+
+    assert not is_stored(accounts)
+
+
 def test_many_grants_are_read_at_once(accounts: Accounts) -> None:
     grants = link_many(accounts, 3)
     wanted = [grants[2].id, "x" * 24, grants[0].id, grants[2].id]
 
-    found = accounts.read_many(wanted)
+    found = accounts.read_batch(wanted, ["default"])
 
-    assert found == {grants[0].id: grants[0], grants[2].id: grants[2]}
+    assert found.grants == {grants[0].id: grants[0], grants[2].id: grants[2]}
+    assert (found.unreadable, found.circuits) == ((), {})
 
 
 def test_reading_no_grants_gives_none(accounts: Accounts) -> None:
-    assert accounts.read_many([]) == {}
+    assert accounts.read_batch([], ()) == Batch({}, (), {})
+
+
+# -- a pair that lands over a flag ---------------------------------------------------------------
+
+
+def test_a_pair_that_lands_over_a_flag_leaves_a_doubt(accounts: Accounts) -> None:
+    grant = link(accounts)
+    accounts.require_relink(grant, RelinkReason.ROTATION_LOST, now=NOON)
+    parcel = renewed(grant)
+
+    first = save(accounts, parcel)
+    again = save(accounts, parcel)
+
+    stored = read(accounts)
+    assert (first, again) == (Saved.REVIVED, Saved.REVIVED)
+    assert (stored.status, stored.reason) == (Status.ACTIVE, RelinkReason.ROTATION_LOST)
+    assert stored.is_in_doubt
+    assert stored.pair == parcel.pair
+
+
+def test_a_doubt_is_settled_by_the_renewal_that_read_it(accounts: Accounts) -> None:
+    grant = link(accounts)
+    accounts.require_relink(grant, RelinkReason.ROTATION_LOST, now=NOON)
+    save(accounts, renewed(grant))
+    doubtful = read(accounts)
+
+    settled = accounts.save_renewed(renewed(doubtful), due_at=None, now=LATER, settles_doubt=True)
+
+    assert settled is Saved.STORED
+    assert not read(accounts).is_in_doubt
+
+
+def test_a_doubt_outlives_a_renewal_that_did_not_know_of_it(accounts: Accounts) -> None:
+    grant = link(accounts)
+    accounts.require_relink(grant, RelinkReason.ROTATION_LOST, now=NOON)
+    save(accounts, renewed(grant))
+
+    assert save(accounts, renewed(read(accounts))) is Saved.STORED
+    assert read(accounts).is_in_doubt
+
+
+# -- circuits and the planner's place ------------------------------------------------------------
+
+
+def opened(*, minutes: int = 5, strikes: int = 1, at: datetime = NOON) -> Circuit:
+    return Circuit(
+        "default",
+        trouble=Trouble.UNAVAILABLE,
+        since=at,
+        pauses_until=at + timedelta(minutes=minutes),
+        strikes=strikes,
+    )
+
+
+def test_an_open_circuit_is_read_with_the_grants_and_with_the_plan(
+    accounts: Accounts, schedule: Schedule
+) -> None:
+    grant = link(accounts)
+
+    assert schedule.open(opened(), now=NOON)
+
+    batch = accounts.read_batch([GRANT], ["default", "sandbox"])
+    assert batch == Batch({GRANT: grant}, (), {"default": opened()})
+    assert schedule.read_plan(["default", "sandbox"]).circuits == {"default": opened()}
+
+
+def test_only_the_first_opens_a_circuit(schedule: Schedule) -> None:
+    schedule.open(opened(), now=NOON)
+
+    assert not schedule.open(opened(minutes=7), now=NOON)
+    assert schedule.read_plan(["default"]).circuits == {"default": opened()}
+
+
+def test_an_opening_whose_reply_was_lost_is_ones_own(schedule: Schedule) -> None:
+    schedule.open(opened(), now=NOON)
+
+    assert schedule.open(opened(), now=NOON)
+
+
+def test_a_circuit_opened_again_remembers_since_when(schedule: Schedule) -> None:
+    schedule.open(opened(), now=NOON)
+    later = NOON + timedelta(minutes=6)
+
+    assert schedule.open(opened(strikes=2, at=later), now=later)
+
+    circuit = schedule.read_plan(["default"]).circuits["default"]
+    assert (circuit.since, circuit.strikes) == (NOON, 2)
+    assert circuit.pauses_until == later + timedelta(minutes=5)
+
+
+def test_one_probe_at_a_time(schedule: Schedule) -> None:
+    schedule.open(opened(), now=NOON)
+    later = NOON + timedelta(minutes=6)
+    ends = later + timedelta(seconds=35)
+
+    def takes(owner: str, now: datetime) -> bool:
+        return schedule.take_probe("default", owner=owner, until=ends, now=now)
+
+    assert not takes("early", NOON)
+    assert takes("first", later)
+    assert takes("first", later)  # its reply was lost
+    assert not takes("second", later)
+    assert takes("third", ends)
+
+
+def test_a_closed_circuit_has_no_probe(schedule: Schedule) -> None:
+    schedule.open(opened(), now=NOON)
+    schedule.close(opened())
+
+    assert not schedule.take_probe("default", owner="x", until=LATER, now=LATER)
+    assert schedule.read_plan(["default"]).circuits == {"default": Circuit("default")}
+
+
+def test_closing_what_is_closed_changes_nothing(schedule: Schedule) -> None:
+    schedule.close(opened())
+
+    assert schedule.read_plan(["default"]).circuits == {}
+
+
+def test_a_circuit_opens_anew_after_it_closed(schedule: Schedule) -> None:
+    schedule.open(opened(), now=NOON)
+    schedule.close(opened())
+
+    assert schedule.open(opened(at=LATER), now=LATER)
+    assert schedule.read_plan(["default"]).circuits == {"default": opened(at=LATER)}
+
+
+def test_the_planners_place_is_kept_and_forgotten(schedule: Schedule) -> None:
+    assert schedule.read_plan([]).stopped_at == {}
+    places = {0: Due(GRANT, NOON), 7: Due("x" * 24, LATER)}
+
+    schedule.keep_plan(places)
+    assert schedule.read_plan([]).stopped_at == places
+    schedule.keep_plan({})
+    assert schedule.read_plan([]).stopped_at == {}
+
+
+def test_a_place_whose_grant_is_gone_is_still_a_place(
+    accounts: Accounts, schedule: Schedule
+) -> None:
+    grants = link_many(accounts, 4)
+    now = NOON + timedelta(days=1)
+    before = Due("a" * 24, NOON - timedelta(minutes=5))
+
+    found = [
+        due.grant_id
+        for shard in range(DUE_SHARDS)
+        for due in schedule.due(shard, now=now, limit=100, after=before).items
+    ]
+
+    assert sorted(found) == sorted(grant.id for grant in grants)
 
 
 # -- links --------------------------------------------------------------------------------------

@@ -101,9 +101,13 @@ def authorise(accounts: AccountTable, sealing: TokenSealing, answer: TokenAnswer
     )
     accounts.save_authorised(made, due_at=NOON + timedelta(days=6), only_existing=False)
     accounts.save_account(samples.account(profile=samples.profile()))
-    grant = accounts.read(samples.GRANT_ID)
+    grant = read(accounts, samples.GRANT_ID)
     assert grant is not None
     return grant
+
+
+def read(accounts: AccountTable, grant_id: str) -> Grant | None:
+    return accounts.read_batch([grant_id], ()).grants.get(grant_id)
 
 
 def stored(table: Table) -> dict[str, Any]:
@@ -119,7 +123,7 @@ def in_use(accounts: AccountTable, sealing: TokenSealing, *, characters: int = 1
     pair = sealing.seal_pair(long_answer(characters=characters), registration="default", now=NOON)
     renewed = RenewedPair(grant.id, grant.pair.fingerprint, b"renew-01", pair)
     accounts.save_renewed(renewed, due_at=NOON + timedelta(hours=20), now=NOON)
-    after = accounts.read(grant.id)
+    after = read(accounts, grant.id)
     assert after is not None
     accounts.mark_used(after, due_at=NOON + timedelta(hours=20), now=NOON)
     return after
@@ -259,12 +263,14 @@ def test_an_id_that_cannot_be_one_costs_nothing(accounts_table: Table) -> None:
     assert calls == {}
 
 
-def test_a_batch_of_grants_is_one_read(accounts_table: Table, sealing: TokenSealing) -> None:
+def test_a_batch_of_grants_and_the_circuits_are_one_read(
+    accounts_table: Table, sealing: TokenSealing
+) -> None:
     accounts = AccountTable(accounts_table)
     authorise(accounts, sealing, samples.answer())
 
     with counted() as calls:
-        accounts.read_many([samples.GRANT_ID, *(f"{n:024d}" for n in range(9))])
+        accounts.read_batch([samples.GRANT_ID, *(f"{n:024d}" for n in range(9))], ["default"])
 
     assert calls == {"BatchGetItem": 1}
 
@@ -440,11 +446,11 @@ def test_a_grants_own_writes_are_recognised_when_the_sdk_repeats_them(
     later = NOON + timedelta(minutes=1)
 
     assert accounts.take_lease(grant, owner="w", until=NOON + timedelta(seconds=35), now=NOON)
-    leased = accounts.read(grant.id)
+    leased = read(accounts, grant.id)
     assert leased is not None
     assert accounts.mark_recovering(leased, now=later)
     assert accounts.save_renewed(renewed, due_at=None, now=NOON) is Saved.STORED
-    after = accounts.read(grant.id)
+    after = read(accounts, grant.id)
     assert after is not None
     assert (after.version, after.rotations) == (2, 1)
     assert accounts.require_relink(after, RelinkReason.ROTATION_LOST, now=NOON)

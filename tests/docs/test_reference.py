@@ -15,12 +15,14 @@ from local.configuration import PORTS
 from local.deploy import Template, function_name, read_template
 from tests.docs.reading import ROOT, Document, name_in
 from tiktok_linking.accounts import RelinkReason, Status
+from tiktok_linking.answer_classes import TREATMENTS
 from tiktok_linking.sessions import SessionReason, SessionStatus
 from tiktok_linking.web.api import STATUS_BY_CODE
 
 CONFIGURATION = Document.read("docs/configuration.md")
 TROUBLESHOOTING = Document.read("docs/troubleshooting.md")
 OPERATIONS = Document.read("docs/operations.md")
+ARCHITECTURE = Document.read("docs/architecture.md")
 README = Document.read("README.md")
 
 
@@ -169,6 +171,44 @@ def test_every_log_record_is_told_with_its_level() -> None:
     told = {(name_in(row[0]), row[2]) for row in OPERATIONS.section("Logs").rows()}
 
     assert told == set(_log_records())
+
+
+def test_every_metric_is_told() -> None:
+    source = (ROOT / "layers/linking/tiktok_linking/metrics.py").read_text(encoding="utf-8")
+    counted = set(re.findall(r'"([A-Z][A-Za-z]+)"', source))
+    told = {
+        name
+        for row in OPERATIONS.section("Metrics").rows()
+        for name in re.findall(r"`(\w+)`", row[0])
+    }
+
+    assert counted == told
+
+
+def test_every_class_of_answer_is_told_with_its_treatment() -> None:
+    told = {}
+    for kind, _, account, intent, rests, stops in ARCHITECTURE.section("Classes of answer").rows():
+        seconds = re.findall(r"(\d+) s", rests)
+        told[name_in(kind)] = (
+            account.startswith("flagged"),
+            intent == "stays",
+            [float(number) for number in seconds],
+            int(stops) if stops else None,
+            "out of the schedule" in account,
+        )
+
+    assert told == {
+        kind.value: (
+            treatment.flags_account,
+            treatment.may_have_rotated,
+            [treatment.backoff.first.total_seconds(), treatment.backoff.cap.total_seconds()]
+            if treatment.backoff
+            else [],
+            treatment.opens_after,
+            treatment.quarantines,
+        )
+        for kind, treatment in TREATMENTS.items()
+    }
 
 
 def test_every_queue_is_told() -> None:

@@ -16,7 +16,8 @@ from tiktok_linking.accounts import (
     Status,
     split_account_id,
 )
-from tiktok_linking.ports import AuthorisedPair, DuePage, Failure, RenewedPair, Saved
+from tiktok_linking.circuit import Circuit
+from tiktok_linking.ports import AuthorisedPair, Batch, Due, Failure, RenewedPair, Saved
 from tiktok_linking.schedule import DUE_SHARDS, slot_of
 
 _EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
@@ -46,6 +47,9 @@ class AccountsInMemory:
         self._happenings = happenings
         self._grants: dict[str, _Stored] = {}
         self._accounts: dict[str, Account] = {}
+        self.circuits: dict[str, Circuit] = {}
+        self.unreadable: set[str] = set()
+        """Grants whose records make no sense."""
 
     # -- for tests ------------------------------------------------------------------------------
 
@@ -67,16 +71,21 @@ class AccountsInMemory:
 
     # -- Grants ---------------------------------------------------------------------------------
 
-    def read(self, grant_id: str) -> Grant | None:
+    def read_batch(self, grant_ids: Iterable[str], registrations: Iterable[str]) -> Batch:
         """See ports.Grants."""
-        with self._happenings.call("grants.read"):
-            stored = self._grants.get(grant_id)
-            return None if stored is None else stored.read()
-
-    def read_many(self, grant_ids: Iterable[str]) -> Mapping[str, Grant]:
-        """See ports.Grants."""
-        with self._happenings.call("grants.read_many"):
-            return {id: self._grants[id].read() for id in grant_ids if id in self._grants}
+        with self._happenings.call("grants.read_batch"):
+            ids = list(dict.fromkeys(grant_ids))
+            return Batch(
+                grants={
+                    id: self._grants[id].read()
+                    for id in ids
+                    if id in self._grants and id not in self.unreadable
+                },
+                unreadable=tuple(id for id in ids if id in self.unreadable),
+                circuits={
+                    name: self.circuits[name] for name in registrations if name in self.circuits
+                },
+            )
 
     def take_lease(self, grant: Grant, *, owner: str, until: datetime, now: datetime) -> bool:
         """See ports.Grants."""
@@ -103,26 +112,34 @@ class AccountsInMemory:
             return True
 
     def save_renewed(
-        self, renewed: RenewedPair, *, due_at: datetime | None, now: datetime
+        self,
+        renewed: RenewedPair,
+        *,
+        due_at: datetime | None,
+        now: datetime,
+        settles_doubt: bool = False,
     ) -> Saved:
         """See ports.Grants."""
         with self._happenings.call("grants.save_renewed"):
             stored = self._grants.get(renewed.grant_id)
             if stored is None or stored.grant.pair is None:
                 return Saved.ENDED
-            if stored.grant.write_id == renewed.write_id:
-                return Saved.STORED
             if stored.grant.pair.fingerprint != renewed.spent:
+                if stored.grant.write_id == renewed.write_id:
+                    return Saved.REVIVED if stored.grant.is_in_doubt else Saved.STORED
                 return Saved.NEWER
+            before = stored.grant
+            settled = _settled(before, renewed.pair, due_at, before.authorised_at)
             self._write(
                 stored,
-                **_settled(stored.grant, renewed.pair, due_at, stored.grant.authorised_at),
+                **settled | {"reason": None if settles_doubt else before.reason},
                 last_success_at=now,
                 write_id=renewed.write_id,
-                version=stored.grant.version + 1,
-                rotations=stored.grant.rotations + 1,
+                version=before.version + 1,
+                rotations=before.rotations + 1,
             )
-            return Saved.STORED
+            was_flagged = before.status is Status.RELINK_REQUIRED
+            return Saved.REVIVED if was_flagged and not settles_doubt else Saved.STORED
 
     def release(self, grant_id: str, *, owner: str, failure: Failure, now: datetime) -> None:
         """See ports.Grants."""
@@ -197,20 +214,36 @@ class AccountsInMemory:
             if grant.due_at is not None and stored.grant.due_at == grant.due_at:
                 self._write(stored, due_at=_slot(due_at))
 
-    def due(self, shard: int, *, now: datetime, limit: int, after: object | None) -> DuePage:
+    def hasten(self, grant_id: str, *, now: datetime) -> None:
         """See ports.Grants."""
-        with self._happenings.call("grants.due"):
-            found = sorted(
-                (stored.grant.due_at, grant_id)
-                for grant_id, stored in self._grants.items()
-                if _shard(grant_id) == shard
-                and stored.grant.due_at is not None
-                and stored.grant.due_at <= now
-            )
-            start = after if isinstance(after, int) else 0
-            end = start + limit
-            ids = tuple(grant_id for _, grant_id in found[start:end])
-            return DuePage(ids, end if end < len(found) else None)
+        with self._happenings.call("grants.hasten"):
+            stored = self._grants[grant_id]
+            if stored.grant.status is Status.ACTIVE and stored.grant.pair is not None:
+                self._write(stored, due_at=_slot(now))
+
+    def quarantine(self, grant_id: str, error: str, *, now: datetime) -> None:
+        """See ports.Grants."""
+        with self._happenings.call("grants.quarantine"):
+            stored = self._grants.get(grant_id)
+            if stored is not None:
+                self._write(
+                    stored,
+                    due_at=None,
+                    last_error=error,
+                    failing_since=stored.grant.failing_since or now,
+                    failures=stored.grant.failures + 1,
+                )
+
+    def due_grants(self, shard: int, *, now: datetime) -> list[Due]:
+        """For ScheduleInMemory: what is due in a shard, oldest first."""
+        found = sorted(
+            (stored.grant.due_at, grant_id)
+            for grant_id, stored in self._grants.items()
+            if _shard(grant_id) == shard
+            and stored.grant.due_at is not None
+            and stored.grant.due_at <= now
+        )
+        return [Due(grant_id, due_at) for due_at, grant_id in found]
 
     # -- Links ----------------------------------------------------------------------------------
 

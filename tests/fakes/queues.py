@@ -25,6 +25,10 @@ class MemoryRescueQueue:
         with self._happenings.call("rescue.put_authorised"):
             self.parcels.append(authorised)
 
+    def waiting(self) -> int:
+        """See ports.RescueQueue."""
+        return len(self.parcels)
+
 
 class MemoryRenewalQueue:
     """Implements the port RenewalQueue."""
@@ -32,11 +36,17 @@ class MemoryRenewalQueue:
     def __init__(self, happenings: Happenings) -> None:
         self._happenings = happenings
         self.batches: list[tuple[str, ...]] = []
+        self.backlog = 0
+        """What waits beside what these tests sent."""
 
     def put(self, grant_ids: Sequence[str]) -> None:
         """See ports.RenewalQueue."""
         with self._happenings.call("renewals.put"):
             self.batches.append(tuple(grant_ids))
+
+    def waiting(self) -> int:
+        """See ports.RenewalQueue."""
+        return self.backlog
 
     @property
     def grant_ids(self) -> list[str]:

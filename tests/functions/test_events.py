@@ -34,7 +34,7 @@ def accounts() -> AccountTable:
 
 
 def grant() -> Grant:
-    found = accounts().read(GRANT_ID)
+    found = accounts().read_batch([GRANT_ID], ()).grants.get(GRANT_ID)
     assert found is not None
     return found
 

@@ -81,6 +81,7 @@ POWERS: dict[str, set[tuple[str, str]]] = {
         ("sqs:DeleteMessage", "RenewalQueue"),
         ("sqs:GetQueueAttributes", "RenewalQueue"),
         ("sqs:SendMessage", "RescueQueue"),
+        ("sqs:GetQueueAttributes", "RescueQueue"),
         ("sqs:SendMessage", "ScheduleDeadLetterQueue"),
     },
     "rescue": {

@@ -12,15 +12,18 @@ from tests.fakes.door import ScriptedDoor
 from tests.fakes.happenings import Happenings
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.queues import MemoryRenewalQueue, MemoryRescueQueue
+from tests.fakes.schedule import ScheduleInMemory
 from tests.fakes.sealing import TransparentSealing
 from tests.fakes.sessions import SessionsInMemory
 from tests.fakes.tiktok import ScriptedTikTok
 from tiktok_linking.accounts import Account, Grant, RefreshMode, SealedPair
+from tiktok_linking.breaker import Breaker
 from tiktok_linking.linking import Linking
 from tiktok_linking.oauth import TokenAnswer
 from tiktok_linking.ports import AuthorisedPair, Journal, Saved, TikTok
 from tiktok_linking.renewal import Renewal
 from tiktok_linking.rescuing import Rescuing
+from tiktok_linking.runs import Planned, plan
 from tiktok_linking.schedule import RenewalPolicy
 from tiktok_linking.unlinking import Unlinking
 from tiktok_linking.vending import Vending
@@ -33,6 +36,7 @@ class Stage:
         self.happenings = Happenings()
         self.clock = Clock()
         self.accounts = AccountsInMemory(self.happenings)
+        self.schedule = ScheduleInMemory(self.happenings, self.accounts)
         self.sessions = SessionsInMemory(self.happenings)
         self.sealing = TransparentSealing(self.happenings)
         self.credentials = KnownCredentials(self.happenings)
@@ -59,6 +63,7 @@ class Stage:
         """A worker; one with a journal of its own lives in another execution environment."""
         return Renewal(
             grants=self.accounts,
+            breaker=self.breaker(),
             tiktok=tiktok or self.tiktok,
             sealing=self.sealing,
             credentials=self.credentials,
@@ -68,6 +73,27 @@ class Stage:
             now=self.clock,
             pause=self.clock.pause,
             chance=lambda: self.luck,
+        )
+
+    def breaker(self) -> Breaker:
+        """A worker's view of the circuits that all share."""
+        return Breaker(self.schedule, (samples.REGISTRATION,), self.clock, lambda: self.luck)
+
+    def plan(
+        self,
+        *,
+        registrations: tuple[str, ...] = (samples.REGISTRATION,),
+        until: datetime | None = None,
+        most_pages: int = 50,
+    ) -> Planned:
+        """One run of the planner, with half a minute if nothing else is said."""
+        return plan(
+            self.schedule,
+            self.renewals,
+            registrations,
+            now=self.clock,
+            until=until or self.deadline(),
+            most_pages=most_pages,
         )
 
     def vending(self) -> Vending:

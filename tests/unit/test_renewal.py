@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,7 +13,7 @@ from tests.fakes.happenings import Happenings, Killed
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.tiktok import StrictTikTok
 from tests.unit.stage import Stage
-from tiktok_linking.accounts import Account, Grant, RefreshMode, RelinkReason, Status
+from tiktok_linking.accounts import Grant, RefreshMode, RelinkReason, Status
 from tiktok_linking.errors import (
     Misconfigured,
     NoAnswer,
@@ -25,7 +24,8 @@ from tiktok_linking.errors import (
 )
 from tiktok_linking.oauth import TokenAnswer
 from tiktok_linking.ports import Outcome, RenewalReport, Saved
-from tiktok_linking.renewal import Ask, plan, work
+from tiktok_linking.renewal import Ask
+from tiktok_linking.schedule import slot_of
 
 GRANT = samples.GRANT_ID
 NEEDED = Ask(min_ttl=timedelta(minutes=5))
@@ -62,7 +62,8 @@ def test_a_renewal_stores_the_whole_new_pair(stage: Stage) -> None:
 
     report = renew(stage)
 
-    assert report == RenewalReport(Outcome.RENEWED)
+    assert report.outcome is Outcome.RENEWED
+    assert report.replaced_after == timedelta(hours=23, minutes=59)
     assert answer.refresh_token is not None
     assert stage.refresh_token() == answer.refresh_token.reveal()
     assert stage.pair().expires_at == answer.expires_at
@@ -112,7 +113,7 @@ def test_nothing_is_logged_between_the_answer_and_the_save(
 @pytest.mark.parametrize(
     "step",
     [
-        "grants.read",
+        "grants.read_batch",
         "credentials.candidates",
         "sealing.prepare",
         "sealing.open_refresh",
@@ -604,7 +605,8 @@ def test_a_pair_that_nothing_takes_waits_in_the_journal(stage: Stage) -> None:
     assert stage.refresh_token() == answer.refresh_token.reveal()
 
 
-def test_a_late_pair_lands_and_clears_a_relink_flag_set_meanwhile(stage: Stage) -> None:
+def flag_meanwhile(stage: Stage) -> None:
+    """Another worker asks for the owner while this one waits for TikTok's answer."""
     stage.happenings.before(
         "tiktok.refresh",
         lambda: stage.accounts.require_relink(
@@ -613,9 +615,58 @@ def test_a_late_pair_lands_and_clears_a_relink_flag_set_meanwhile(stage: Stage) 
     )
     stage.tiktok.answers.append(fresh(stage))
 
+
+def test_a_late_pair_lands_and_clears_a_relink_flag_set_meanwhile(stage: Stage) -> None:
+    before = stage.refresh_token()
+    flag_meanwhile(stage)
+
+    renew(stage)
+
+    grant = stage.grant()
+    assert grant.status is Status.ACTIVE
+    assert grant.reason_at(stage.clock.now) is None
+    assert stage.refresh_token() != before
+
+
+def test_nobody_relies_on_a_pair_that_landed_over_a_flag(stage: Stage) -> None:
+    """A TikTok that ends the whole grant on reuse has killed it: one renewal tells."""
+    flag_meanwhile(stage)
+
+    report = renew(stage)
+
+    assert report == RenewalReport(Outcome.UNKNOWN, retry_after=1)
+    assert stage.grant().is_in_doubt
+    assert not stage.grant().is_alive(stage.clock.now)
+    assert stage.grant().due_at == slot_of(stage.clock.now)
+
+
+@pytest.mark.parametrize("ask", [NEEDED, SCHEDULED])
+def test_tiktoks_yes_settles_a_doubt(stage: Stage, ask: Ask) -> None:
+    flag_meanwhile(stage)
+    renew(stage)
+    stage.tiktok.answers.append(fresh(stage))
+
+    assert renew(stage, ask).outcome is Outcome.RENEWED
+    assert not stage.grant().is_in_doubt
+    assert stage.grant().is_alive(stage.clock.now)
+
+
+def test_tiktoks_no_settles_a_doubt_with_the_reason_that_was_right(stage: Stage) -> None:
+    flag_meanwhile(stage)
+    renew(stage)
+    stage.tiktok.answers.append(Refused("invalid_grant"))
+
+    assert renew(stage).outcome is Outcome.RELINK_REQUIRED
+    assert stage.grant().reason == RelinkReason.ROTATION_LOST
+
+
+def test_a_doubt_that_could_not_be_hastened_is_settled_by_whoever_asks(stage: Stage) -> None:
+    flag_meanwhile(stage)
+    stage.happenings.before("grants.hasten", StoreUnavailable("down"))
+    renew(stage)
+    stage.tiktok.answers.append(fresh(stage))
+
     assert renew(stage).outcome is Outcome.RENEWED
-    assert stage.grant().status is Status.ACTIVE
-    assert stage.grant().reason is None
 
 
 def test_a_pair_lands_although_its_lease_was_taken_over(stage: Stage) -> None:
@@ -746,6 +797,18 @@ def test_another_persons_pair_is_not_stored(stage: Stage) -> None:
     assert stage.pair() == before
     assert stage.grant().status is Status.ACTIVE
     assert stage.grant().last_error == "foreign_open_id"
+
+
+def test_another_persons_pair_takes_the_grant_out_of_the_schedule(stage: Stage) -> None:
+    """Each try may rotate somebody else's token: only a person or a request asks again."""
+    stage.tiktok.answers.append(replace(fresh(stage), open_id="somebody-else"))
+
+    renew(stage)
+
+    grant = stage.grant()
+    assert grant.due_at is None
+    assert grant.backoff_until is not None
+    assert grant.backoff_until <= stage.clock.now + timedelta(hours=1)
 
 
 # -- recovery -----------------------------------------------------------------------------------
@@ -1022,153 +1085,6 @@ def test_an_ended_grant_leaves_the_index(stage: Stage) -> None:
 
     assert renew(stage, SCHEDULED).outcome is Outcome.ENDED
     assert stage.grant().due_at is None
-
-
-def many(stage: Stage, count: int) -> list[Account]:
-    """More linked accounts, due one after the other since before now."""
-    linked = []
-    for number in range(count):
-        account = stage.link(
-            answer=samples.answer(open_id=f"open-{number}", issued_at=stage.clock.now)
-        )
-        linked.append(account)
-    stage.clock.advance(days=7)
-    stage.happenings.forget()
-    return linked
-
-
-def test_a_plan_sends_every_due_grant_once_and_no_other(stage: Stage) -> None:
-    linked = many(stage, 25)
-    stage.link(answer=samples.answer(open_id="fresh", issued_at=stage.clock.now))
-
-    sent = plan(stage.accounts, stage.renewals, now=stage.clock, until=stage.deadline())
-
-    expected = sorted([GRANT, *(account.grant_id for account in linked)])
-    assert sent == 26
-    assert sorted(stage.renewals.grant_ids) == expected
-    assert max(len(batch) for batch in stage.renewals.batches) <= 10
-
-
-def test_a_plan_with_nothing_due_sends_nothing(stage: Stage) -> None:
-    assert plan(stage.accounts, stage.renewals, now=stage.clock, until=stage.deadline()) == 0
-    assert stage.renewals.batches == []
-
-
-def test_a_plan_stops_in_time_and_leaves_the_rest_due(stage: Stage) -> None:
-    many(stage, 25)
-
-    sent = plan(stage.accounts, stage.renewals, now=stage.clock, until=stage.clock.now)
-
-    assert sent == 0
-    assert "grants.due" not in stage.calls
-
-
-def test_a_plan_reads_a_bounded_number_of_pages(stage: Stage) -> None:
-    many(stage, 25)
-
-    plan(stage.accounts, stage.renewals, now=stage.clock, until=stage.deadline(), most_pages=1)
-
-    assert stage.calls.count("grants.due") <= 8
-
-
-# -- a batch ------------------------------------------------------------------------------------
-
-
-def batch(stage: Stage) -> list[str]:
-    """Three due grants; the scripted TikTok answers for whoever asks."""
-    linked = [account.grant_id for account in many(stage, 3)]
-
-    def answer_for(number: int) -> Callable[[], TokenAnswer]:
-        def answer() -> TokenAnswer:
-            return samples.answer(open_id=f"open-{number}", issued_at=stage.clock.now)
-
-        return answer
-
-    answers = {stage.refresh_token(grant): answer_for(n) for n, grant in enumerate(linked)}
-
-    def whose() -> TokenAnswer:
-        return answers[stage.tiktok.sent[-1]]()
-
-    stage.tiktok.answers.extend([whose] * 9)
-    return linked
-
-
-def test_a_batch_is_read_at_once_and_each_grant_renewed(stage: Stage) -> None:
-    linked = batch(stage)
-
-    worked = work(stage.renewal(), linked, deadline=stage.deadline())
-
-    assert worked.outcomes == dict.fromkeys(linked, Outcome.RENEWED)
-    assert worked.failed == ()
-    assert stage.calls.count("grants.read_many") == 1
-    assert "grants.read" not in stage.calls
-
-
-def test_one_grants_broken_seal_is_not_anothers(stage: Stage) -> None:
-    linked = batch(stage)
-    stage.accounts.change(linked[1], pair=replace(stage.pair(linked[1]), refresh=b"broken"))
-
-    worked = work(stage.renewal(), linked, deadline=stage.deadline())
-
-    assert worked.failed == (linked[1],)
-    assert set(worked.outcomes) == {linked[0], linked[2]}
-    assert set(worked.outcomes.values()) == {Outcome.RENEWED}
-
-
-def test_one_grants_failed_write_is_delivered_again_and_nothing_else(stage: Stage) -> None:
-    linked = batch(stage)
-    stage.happenings.before("grants.take_lease", StoreUnavailable("down"))
-
-    worked = work(stage.renewal(), linked, deadline=stage.deadline())
-
-    assert len(worked.failed) == 1
-    assert len(worked.outcomes) == 2
-
-
-def test_one_grants_defect_is_not_anothers(stage: Stage) -> None:
-    """An account that breaks our code every time must not hold up the others of its batch."""
-    linked = batch(stage)
-    stage.happenings.before("sealing.open_refresh", KeyError("a defect of ours"))
-
-    worked = work(stage.renewal(), linked, deadline=stage.deadline())
-
-    assert len(worked.failed) == 1
-    assert sorted(worked.outcomes.values()) == [Outcome.RENEWED] * 2
-
-
-def test_a_refused_registration_flags_nobody_in_the_batch(stage: Stage) -> None:
-    linked = batch(stage)
-    stage.tiktok.answers.clear()
-    stage.tiktok.answers.extend([Misconfigured("invalid_client")] * 9)
-
-    worked = work(stage.renewal(), linked, deadline=stage.deadline())
-
-    assert set(worked.outcomes.values()) == {Outcome.MISCONFIGURED}
-    assert worked.failed == ()
-    assert {stage.grant(grant).status for grant in linked} == {Status.ACTIVE}
-
-
-def test_one_refusal_of_a_registration_is_enough_for_its_batch(stage: Stage) -> None:
-    linked = batch(stage)
-    stage.tiktok.answers.clear()
-    stage.tiktok.answers.append(Misconfigured("unauthorized_client"))
-
-    work(stage.renewal(), linked, deadline=stage.deadline())
-
-    assert len(stage.tiktok.sent) == 1
-
-
-def test_grants_that_are_gone_or_not_due_are_done(stage: Stage) -> None:
-    worked = work(stage.renewal(), [GRANT, "x" * 24], deadline=stage.deadline())
-
-    assert worked.outcomes == {GRANT: Outcome.FRESH}
-    assert worked.failed == ()
-
-
-def test_an_empty_batch_is_done(stage: Stage) -> None:
-    worked = work(stage.renewal(), [], deadline=stage.deadline())
-
-    assert (worked.outcomes, worked.failed) == ({}, ())
 
 
 # -- what is said -------------------------------------------------------------------------------

@@ -113,9 +113,20 @@ class Grant:
     write_id: bytes | None = None
     revocation: str | None = None
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a late pair landed here after the owner had been asked for.
+
+        Where TikTok ends the whole grant when a spent token comes again, that pair is dead: nobody
+        may rely on it before TikTok has taken its refresh token once.
+        """
+        return self.status is Status.ACTIVE and self.reason is not None
+
     def is_alive(self, now: datetime, margin: timedelta = timedelta(0)) -> bool:
         """Whether the stored access token is still good ``margin`` from now."""
-        return self.expires_at is not None and self.expires_at > now + margin
+        if self.expires_at is None or self.is_in_doubt:
+            return False
+        return self.expires_at > now + margin
 
     def is_past_deadline(self, now: datetime) -> bool:
         """Whether TikTok's date for authorising again has passed."""
@@ -135,7 +146,7 @@ class Grant:
         """Why the status is what it is, or None while it is active."""
         if self.status is Status.ACTIVE and self.is_past_deadline(now):
             return RelinkReason.REFRESH_TOKEN_EXPIRED
-        return self.reason
+        return None if self.status is Status.ACTIVE else self.reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ from tiktok_linking.settings import Settings
 if TYPE_CHECKING:
     from tiktok_linking.adapters.account_table import AccountTable
     from tiktok_linking.adapters.credentials import SecretsManagerCredentials
-    from tiktok_linking.adapters.queues import SqsRenewalQueue
+    from tiktok_linking.adapters.queues import SqsRenewalQueue, SqsRescueQueue
     from tiktok_linking.adapters.refresh_door import LambdaRefreshDoor
+    from tiktok_linking.adapters.schedule_table import ScheduleTable
     from tiktok_linking.adapters.sealing import TokenSealing
     from tiktok_linking.adapters.session_table import SessionTable
     from tiktok_linking.adapters.tiktok import TikTokClient
@@ -136,6 +137,15 @@ def accounts() -> AccountTable:
 
 
 @functools.cache
+def schedule() -> ScheduleTable:
+    """The due index, the planner's place in it, and the circuits."""
+    from tiktok_linking.adapters.dynamodb import Table
+    from tiktok_linking.adapters.schedule_table import ScheduleTable
+
+    return ScheduleTable(Table(_dynamodb(), settings().accounts_table))
+
+
+@functools.cache
 def sealing() -> TokenSealing:
     """Ciphers for tokens."""
     from tiktok_linking.adapters.dynamodb import Table
@@ -180,6 +190,19 @@ def renewal_queue() -> SqsRenewalQueue:
 
 
 @functools.cache
+def rescue_queue() -> SqsRescueQueue:
+    """Where sealed pairs go that the table did not take."""
+    from tiktok_linking.adapters.queues import SqsRescueQueue
+
+    return SqsRescueQueue(_urgent("sqs"), settings().rescue_queue_url)
+
+
+def registrations() -> tuple[str, ...]:
+    """The app registrations of this stack."""
+    return tuple(settings().app_registrations)
+
+
+@functools.cache
 def refresh_door() -> LambdaRefreshDoor:
     """The refresh function. Waits as long as it may run; a second call could not help."""
     from tiktok_linking.adapters.refresh_door import LambdaRefreshDoor
@@ -191,7 +214,6 @@ def refresh_door() -> LambdaRefreshDoor:
 @functools.cache
 def linking() -> Linking:
     """The callback's use case."""
-    from tiktok_linking.adapters.queues import SqsRescueQueue
     from tiktok_linking.linking import Linking
 
     return Linking(
@@ -200,7 +222,7 @@ def linking() -> Linking:
         tiktok=tiktok(),
         sealing=sealing(),
         credentials=credentials(),
-        rescue=SqsRescueQueue(_urgent("sqs"), settings().rescue_queue_url),
+        rescue=rescue_queue(),
         policy=policy(),
         client_keys=settings().app_registrations,
         now=now,
@@ -213,16 +235,17 @@ def linking() -> Linking:
 def renewal() -> Renewal:
     """The one spender of refresh tokens."""
     from tiktok_linking.adapters.journal import FileJournal
-    from tiktok_linking.adapters.queues import SqsRescueQueue
+    from tiktok_linking.breaker import Breaker
     from tiktok_linking.renewal import Renewal
 
     return Renewal(
         grants=accounts(),
+        breaker=Breaker(schedule(), registrations(), now, random.random),
         tiktok=tiktok(),
         sealing=sealing(),
         credentials=credentials(),
         journal=FileJournal(Path(tempfile.gettempdir()) / "journal"),
-        rescue=SqsRescueQueue(_urgent("sqs"), settings().rescue_queue_url),
+        rescue=rescue_queue(),
         policy=policy(),
         now=now,
         pause=time.sleep,

@@ -22,7 +22,7 @@ waiting helps::
     └── NoAnswer         the request left and no answer came
 
 ``StoreUnavailable`` says that a write or read of ours did not go through, ``SealBroken`` that a
-stored ciphertext does not open.
+stored ciphertext does not open, ``RecordBroken`` that a stored record cannot be read.
 """
 
 from __future__ import annotations
@@ -277,6 +277,10 @@ class NoAnswer(ProviderError):
 
 class StoreUnavailable(Exception):
     """A read or write of ours failed; whether it was applied is not known."""
+
+
+class RecordBroken(Exception):
+    """A stored record is there and makes no sense. Not retryable; a person must look."""
 
 
 class SealBroken(Exception):

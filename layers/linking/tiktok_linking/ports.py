@@ -22,6 +22,7 @@ from tiktok_linking.accounts import (
     Secret,
     grant_id,
 )
+from tiktok_linking.circuit import Circuit
 from tiktok_linking.oauth import ClientCredentials, TokenAnswer
 from tiktok_linking.sessions import Attempt, LinkSession, SessionReason, SessionStatus, State
 
@@ -34,6 +35,8 @@ class Saved(StrEnum):
     """Another pair is stored: a relink or another renewal came first. It stays."""
     ENDED = "ended"
     """The grant is unlinked or revoked, or there is none: the pair has no home."""
+    REVIVED = "revived"
+    """Stored over a flag that asked for the owner: the grant is active and in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +99,24 @@ class Failure:
 class Grants(Protocol):
     """The grants of the accounts table, as renewal needs them."""
 
-    def read(self, grant_id: str) -> Grant | None:
-        """One consistent read, with ciphertext."""
-
-    def read_many(self, grant_ids: Iterable[str]) -> Mapping[str, Grant]:
-        """Consistent reads of up to 100 grants, with ciphertext."""
+    def read_batch(self, grant_ids: Iterable[str], registrations: Iterable[str]) -> Batch:
+        """One consistent request: up to 90 grants with ciphertext, and the circuits."""
 
     def take_lease(self, grant: Grant, *, owner: str, until: datetime, now: datetime) -> bool:
         """Take the lease and record the intent to spend the grant's refresh token."""
 
     def save_renewed(
-        self, renewed: RenewedPair, *, due_at: datetime | None, now: datetime
+        self,
+        renewed: RenewedPair,
+        *,
+        due_at: datetime | None,
+        now: datetime,
+        settles_doubt: bool = False,
     ) -> Saved:
-        """Replace the pair, if the stored refresh token is still the one that was spent."""
+        """Replace the pair, if the stored refresh token is still the one that was spent.
+
+        A relink flag goes, its reason stays as a doubt unless this answer settles it.
+        """
 
     def release(self, grant_id: str, *, owner: str, failure: Failure, now: datetime) -> None:
         """Give back an own lease after a failure. A lease taken over meanwhile is left alone."""
@@ -119,19 +127,73 @@ class Grants(Protocol):
     def require_relink(self, grant: Grant, reason: RelinkReason, *, now: datetime) -> bool:
         """Flag the grant; False if another refresh token is stored than the one in ``grant``."""
 
+    def hasten(self, grant_id: str, *, now: datetime) -> None:
+        """Make an active grant due at once."""
+
     def postpone(self, grant: Grant, due_at: datetime | None) -> None:
         """Move the due slot of a grant that needs no renewal yet."""
 
-    def due(self, shard: int, *, now: datetime, limit: int, after: object | None) -> DuePage:
+    def quarantine(self, grant_id: str, error: str, *, now: datetime) -> None:
+        """Take a grant out of the schedule, whatever its record looks like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one request read. ``unreadable`` are records that are there and make no sense."""
+
+    grants: Mapping[str, Grant]
+    unreadable: tuple[str, ...]
+    circuits: Mapping[str, Circuit]
+
+
+class Circuits(Protocol):
+    """What all workers share about TikTok's health, one record for each app registration."""
+
+    def open(self, circuit: Circuit, *, now: datetime) -> bool:
+        """Stop renewals until ``pauses_until``; False if somebody else has just done so."""
+
+    def take_probe(self, registration: str, *, owner: str, until: datetime, now: datetime) -> bool:
+        """Be the one that asks after a pause; False if somebody else is."""
+
+    def close(self, circuit: Circuit) -> None:
+        """Let renewals go out again."""
+
+
+class Schedule(Protocol):
+    """The due index, and how far the planner has come in it."""
+
+    def read_plan(self, registrations: Iterable[str]) -> Plan:
+        """One consistent request: where the last run stopped, and the circuits."""
+
+    def keep_plan(self, stopped_at: Mapping[int, Due]) -> None:
+        """Write where this run stopped; an empty mapping means that it came to the end."""
+
+    def due(self, shard: int, *, now: datetime, limit: int, after: Due | None) -> DuePage:
         """One page of grants whose due slot has come, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
-class DuePage:
-    """Grant ids and where to go on; ``after`` is None on the last page."""
+class Plan:
+    """What a planner run starts from."""
 
-    grant_ids: tuple[str, ...]
-    after: object | None
+    stopped_at: Mapping[int, Due]
+    circuits: Mapping[str, Circuit]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A place in the due index: a grant and its slot."""
+
+    grant_id: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DuePage:
+    """Due grants, oldest first, and where to go on; ``after`` is None on the last page."""
+
+    items: tuple[Due, ...]
+    after: Due | None
 
 
 class Links(Protocol):
@@ -364,12 +426,18 @@ class RescueQueue(Protocol):
     def put_authorised(self, authorised: AuthorisedPair) -> None:
         """Hand a pair from an exchange to the rescue function."""
 
+    def waiting(self) -> int:
+        """How many pairs wait for the table, about."""
+
 
 class RenewalQueue(Protocol):
     """Due grants on their way to the workers: ids only."""
 
     def put(self, grant_ids: Sequence[str]) -> None:
         """Send up to 10 ids in one request."""
+
+    def waiting(self) -> int:
+        """How many messages wait, about."""
 
 
 class RefreshDoor(Protocol):
@@ -397,7 +465,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RenewalReport:
-    """An outcome and, where waiting helps, the seconds to wait."""
+    """An outcome and, where waiting helps, the seconds to wait.
+
+    ``replaced_after`` is the age of the pair that a renewal replaced.
+    """
 
     outcome: Outcome
     retry_after: int | None = None
+    replaced_after: timedelta | None = None

@@ -19,12 +19,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tiktok_linking.accounts import Grant, RelinkReason, Secret, Status
+from tiktok_linking.answer_classes import TREATMENTS, AnswerClass, Treatment, class_of
+from tiktok_linking.breaker import Breaker, Refusal
+from tiktok_linking.circuit import Trouble
 from tiktok_linking.deadlines import (
     REVOKE_TIME,
     has_time_for,
@@ -33,21 +35,20 @@ from tiktok_linking.deadlines import (
     read_timeout,
 )
 from tiktok_linking.errors import (
-    Misconfigured,
     NoAnswer,
     ProviderError,
-    Refused,
+    RecordBroken,
     StoreUnavailable,
     Unavailable,
 )
 from tiktok_linking.oauth import TokenAnswer
 from tiktok_linking.ports import (
+    Batch,
     Credentials,
     Failure,
     Grants,
     Journal,
     Outcome,
-    RenewalQueue,
     RenewalReport,
     RenewedPair,
     RescueQueue,
@@ -56,7 +57,7 @@ from tiktok_linking.ports import (
     TikTok,
 )
 from tiktok_linking.registrations import ClientsToTry
-from tiktok_linking.schedule import DUE_SHARDS, RenewalPolicy, renewal_floor, slot_of
+from tiktok_linking.schedule import RenewalPolicy, renewal_floor, slot_of
 
 logger = logging.getLogger("tiktok_linking.renewal")
 
@@ -67,8 +68,6 @@ RECOVERY_WAIT = timedelta(seconds=30)
 """Rescue queue visibility (10 s) + 20 s: by then a rescued pair has landed, and no replay can
 kill a pair that lies in the queue. tests/template holds the template to these numbers."""
 REJECTED_AT_MOST_EVERY = timedelta(minutes=1)
-BACKOFF_BASE = timedelta(seconds=15)
-BACKOFF_CAP = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +85,7 @@ class Renewal:
     """The use case with its ports. ``now``, ``pause`` and ``chance`` are time and luck."""
 
     grants: Grants
+    breaker: Breaker
     tiktok: TikTok
     sealing: Sealing
     credentials: Credentials
@@ -97,11 +97,25 @@ class Renewal:
     chance: Callable[[], float]
 
     def renew(self, grant_id: str, ask: Ask, *, deadline: datetime) -> RenewalReport:
-        """Renew one grant by id; see ``renew_grant``."""
-        grant = self.grants.read(grant_id)
+        """Renew one grant by id; see ``renew_grant``.
+
+        Raises:
+            StoreUnavailable: before anything was sent; safe to retry.
+            RecordBroken, SealBroken: nothing was sent, and no retry helps.
+        """
+        batch = self.read_batch([grant_id])
+        if batch.unreadable:
+            raise RecordBroken(grant_id)
+        grant = batch.grants.get(grant_id)
         if grant is None:
             return RenewalReport(Outcome.ENDED)
         return self.renew_grant(grant, ask, deadline=deadline)
+
+    def read_batch(self, grant_ids: Sequence[str]) -> Batch:
+        """Read grants and, in the same request, whether TikTok may be asked at all."""
+        batch = self.grants.read_batch(grant_ids, self.breaker.registrations)
+        self.breaker.learn(batch.circuits)
+        return batch
 
     def renew_grant(self, grant: Grant, ask: Ask, *, deadline: datetime) -> RenewalReport:
         """Trade the refresh token for the next pair and store it before anyone can see it.
@@ -126,6 +140,9 @@ class Renewal:
         refresh_token = self.sealing.open_refresh(
             pair, registration=grant.registration, open_id=grant.open_id
         )
+        refusal = self.breaker.refusal(grant.registration, is_scheduled=ask.scheduled)
+        if refusal is not None:
+            return _held_back(refusal)
         owner = secrets.token_hex(8)
         if not self.grants.take_lease(
             grant, owner=owner, until=deadline + LEASE_MARGIN, now=self.now()
@@ -166,6 +183,8 @@ class Renewal:
             return False
         if ask.scheduled:
             return self._is_due(grant, now)
+        if grant.is_in_doubt:
+            return True
         age = now - pair.issued_at
         if ask.rejected:
             return age >= REJECTED_AT_MOST_EVERY or not grant.is_alive(now)
@@ -180,6 +199,8 @@ class Renewal:
         """
         if grant.due_at is None or grant.pair is None:
             return False
+        if grant.is_in_doubt:
+            return True
         due_at = self._next_due(grant, grant.pair.issued_at, grant.pair.expires_at)
         if due_at is not None and due_at <= now:
             return True
@@ -246,29 +267,26 @@ class Renewal:
                     read_timeout=read_timeout(self.now(), deadline),
                 )
                 break
-            except NoAnswer as error:
-                unanswered = True
-                repeats += 1
-                if repeats > MOST_REPEATS or not has_time_to_spend(self.now(), deadline):
-                    return self._not_now(grant, owner, error.error, None, keeps_intent=True)
-            except Refused:
-                return self._refused(grant, lost=unanswered)
-            except Misconfigured as error:
+            except ProviderError as error:
+                treatment = TREATMENTS[class_of(error)]
                 if error.error == "invalid_client" and clients.advance():
                     continue
-                # No account is at fault, so none is marked as failing.
-                self._release(grant, owner, Failure(None, None, None, keeps_intent=unanswered))
-                logger.error("app registration refused", extra={"registration": grant.registration})
-                return RenewalReport(Outcome.MISCONFIGURED)
-            except Unavailable as error:
-                keeps = unanswered or error.may_have_acted
-                return self._not_now(
-                    grant, owner, error.error, error.log_id, error.retry_after, keeps_intent=keeps
-                )
+                if treatment.flags_account:
+                    return self._refused(grant, lost=unanswered)
+                unanswered = unanswered or treatment.may_have_rotated or _may_have_acted(error)
+                repeats += 1
+                if (
+                    treatment.repeats
+                    and repeats <= MOST_REPEATS
+                    and has_time_to_spend(self.now(), deadline)
+                ):
+                    continue
+                return self._failed(grant, owner, error, treatment, keeps_intent=unanswered)
         if answer.open_id != grant.open_id:
             # Another person's pair must not land here; what ours became is unknown.
-            logger.error("refresh answered another open_id", extra={"grant": grant.id})
-            return self._not_now(grant, owner, "foreign_open_id", None, keeps_intent=True)
+            foreign = Unavailable("foreign_open_id", may_have_acted=True)
+            treatment = TREATMENTS[AnswerClass.FOREIGN_ANSWER]
+            return self._failed(grant, owner, foreign, treatment, keeps_intent=True)
 
         # From here to the journal: no network, no KMS, no log line.
         renewed = RenewedPair(
@@ -283,7 +301,9 @@ class Renewal:
         )
         with contextlib.suppress(StoreUnavailable):
             self.journal.append(renewed)  # a help, not a gate: the table comes next in any case
-        return self._save(grant, renewed, deadline)
+        report = self._save(grant, renewed, deadline)
+        self.breaker.answered(grant.registration)
+        return report
 
     # -- after the answer -----------------------------------------------------------------------
 
@@ -308,13 +328,20 @@ class Renewal:
     def _store(self, grant: Grant, renewed: RenewedPair, deadline: datetime) -> RenewalReport:
         pair = renewed.pair
         saved = self.grants.save_renewed(
-            renewed, due_at=self._next_due(grant, pair.issued_at, pair.expires_at), now=self.now()
+            renewed,
+            due_at=self._next_due(grant, pair.issued_at, pair.expires_at),
+            now=self.now(),
+            settles_doubt=grant.is_in_doubt,
         )
         self.journal.forget(renewed)
+        if saved is Saved.REVIVED:
+            self._hasten(grant)
+            return RenewalReport(Outcome.UNKNOWN, retry_after=1)
         if saved is Saved.ENDED and has_time_for(REVOKE_TIME, self.now(), deadline):
             self._revoke_homeless(grant, renewed)
         if saved is Saved.STORED:
-            return RenewalReport(Outcome.RENEWED)
+            before = grant.pair.issued_at if grant.pair is not None else pair.issued_at
+            return RenewalReport(Outcome.RENEWED, replaced_after=pair.issued_at - before)
         return RenewalReport(Outcome.FRESH if saved is Saved.NEWER else Outcome.ENDED)
 
     def _revoke_homeless(self, grant: Grant, renewed: RenewedPair) -> None:
@@ -335,31 +362,70 @@ class Renewal:
         """
         now = self.now()
         reason = RelinkReason.ROTATION_LOST if lost else RelinkReason.REFRESH_TOKEN_REJECTED
-        if self.grants.require_relink(grant, reason, now=now):
-            logger.warning("relink required", extra={"grant": grant.id, "reason": reason.value})
-            return RenewalReport(Outcome.RELINK_REQUIRED)
-        return RenewalReport(Outcome.FRESH)
+        if grant.is_in_doubt and grant.reason is not None:
+            reason = RelinkReason(grant.reason)  # the flag was right after all
+        is_flagged = self.grants.require_relink(grant, reason, now=now)
+        self.breaker.answered(grant.registration)
+        if not is_flagged:
+            return RenewalReport(Outcome.FRESH)
+        logger.warning("relink required", extra={"grant": grant.id, "reason": reason.value})
+        return RenewalReport(Outcome.RELINK_REQUIRED)
 
-    def _not_now(
+    def _failed(
         self,
         grant: Grant,
         owner: str,
-        error: str,
-        log_id: str | None,
-        retry_after: int | None = None,
+        error: ProviderError,
+        treatment: Treatment,
         *,
         keeps_intent: bool,
     ) -> RenewalReport:
-        """Back off with full jitter, or as long as TikTok asked."""
-        ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2 ** min(grant.failures, 10))
-        wait = max(timedelta(seconds=retry_after or 0), ceiling * self.chance())
-        if keeps_intent:
-            wait = max(wait, RECOVERY_WAIT)
-        self._release(grant, owner, Failure(error, log_id, self.now() + wait, keeps_intent))
-        logger.warning("renewal postponed", extra={"grant": grant.id, "why": error})
-        silent = error in ("no_answer", "foreign_open_id")
+        """Do what the class of the answer asks for: to this grant, and to its registration."""
+        retry_after = error.retry_after if isinstance(error, Unavailable) else None
+        if treatment.backoff is None:
+            # No account is at fault, so none is marked as failing.
+            self._release(grant, owner, Failure(None, None, None, keeps_intent))
+            self._tell_breaker(grant, Trouble.MISCONFIGURED, treatment, None)
+            return RenewalReport(Outcome.MISCONFIGURED)
+        wait = treatment.backoff.wait(
+            grant.failures,
+            chance=self.chance(),
+            retry_after=retry_after,
+            at_least=RECOVERY_WAIT if keeps_intent else timedelta(0),
+        )
+        failure = Failure(error.error, error.log_id, self.now() + wait, keeps_intent)
+        self._release(grant, owner, failure)
+        logger.warning("renewal postponed", extra={"grant": grant.id, "why": error.error})
+        if treatment.quarantines:
+            self._quarantine(grant, error.error)
+        self._tell_breaker(grant, Trouble.UNAVAILABLE, treatment, retry_after)
+        silent = isinstance(error, NoAnswer) or treatment.quarantines
         outcome = Outcome.UNKNOWN if silent else Outcome.PROVIDER_UNAVAILABLE
         return RenewalReport(outcome, retry_after=max(1, _seconds(wait)))
+
+    def _tell_breaker(
+        self, grant: Grant, trouble: Trouble, treatment: Treatment, retry_after: int | None
+    ) -> None:
+        if treatment.opens_after is None:
+            self.breaker.answered(grant.registration)
+        else:
+            self.breaker.failed(
+                grant.registration,
+                trouble,
+                opens_after=treatment.opens_after,
+                retry_after=retry_after,
+            )
+
+    def _quarantine(self, grant: Grant, error: str) -> None:
+        with contextlib.suppress(StoreUnavailable):  # then the next answer does it
+            self.grants.quarantine(grant.id, error, now=self.now())
+            logger.error("grant quarantined", extra={"grant": grant.id, "why": error})
+
+    def _hasten(self, grant: Grant) -> None:
+        """A pair landed over a flag: TikTok must say soon which is true, whoever asks first."""
+        logger.warning("pair landed over a relink flag", extra={"grant": grant.id})
+        with contextlib.suppress(StoreUnavailable):  # the next vend asks as well
+            self.grants.hasten(grant.id, now=self.now())
 
     def _release(self, grant: Grant, owner: str, failure: Failure) -> None:
         try:
@@ -367,79 +433,6 @@ class Renewal:
         except StoreUnavailable:
             # The lease runs out by itself; the intent it leaves is the careful reading.
             logger.warning("lease not released", extra={"grant": grant.id})
-
-
-@dataclass(frozen=True, slots=True)
-class Worked:
-    """What became of a batch: ``failed`` are to be delivered again."""
-
-    outcomes: Mapping[str, Outcome]
-    failed: tuple[str, ...]
-
-
-def work(renewal: Renewal, grant_ids: Sequence[str], *, deadline: datetime) -> Worked:
-    """Renew a batch of due grants at once, each on its own: one's failure is not another's.
-
-    One batch read serves all. One grant of each app registration goes first: if TikTok refuses
-    the registration, the rest of its grants are left alone, since no account is at fault.
-    """
-    grants = renewal.grants.read_many(grant_ids)
-    outcomes: dict[str, Outcome] = {}
-    failed: list[str] = []
-    stopped: set[str] = set()
-
-    def one(grant: Grant) -> None:
-        if grant.registration in stopped:
-            outcomes[grant.id] = Outcome.MISCONFIGURED
-            return
-        try:
-            report = renewal.renew_grant(grant, Ask(scheduled=True), deadline=deadline)
-        except Exception as error:  # one grant's defect is not another's: it goes to the DLQ
-            logger.error("renewal failed", extra={"grant": grant.id, "why": type(error).__name__})
-            failed.append(grant.id)
-            return
-        outcomes[grant.id] = report.outcome
-        if report.outcome is Outcome.MISCONFIGURED:
-            stopped.add(grant.registration)
-
-    first = {grant.registration: grant for grant in grants.values()}.values()
-    rest = [grant for grant in grants.values() if grant not in first]
-    with ThreadPoolExecutor(max_workers=max(1, len(grants))) as threads:
-        for group in (first, rest):
-            for done in [threads.submit(one, grant) for grant in group]:
-                done.result()
-    return Worked(outcomes, tuple(failed))
-
-
-def plan(
-    grants: Grants,
-    queue: RenewalQueue,
-    *,
-    now: Callable[[], datetime],
-    until: datetime,
-    most_pages: int = 50,
-) -> int:
-    """Send every due grant to the workers, oldest first; say how many.
-
-    Bounded in pages and time: what is left is still due at the next run. Sending a grant twice
-    is harmless, since a worker renews only what is due when it looks.
-    """
-    sent = 0
-    cursors: dict[int, object | None] = dict.fromkeys(range(DUE_SHARDS))
-    for _ in range(most_pages):
-        for shard in list(cursors):
-            if now() >= until:
-                return sent
-            page = grants.due(shard, now=now(), limit=100, after=cursors[shard])
-            for start in range(0, len(page.grant_ids), 10):
-                queue.put(page.grant_ids[start : start + 10])
-            sent += len(page.grant_ids)
-            cursors[shard] = page.after
-            if page.after is None:
-                del cursors[shard]
-        if not cursors:
-            break
-    return sent
 
 
 def _completed(answer: TokenAnswer, grant: Grant, refresh_token: Secret) -> TokenAnswer:
@@ -458,6 +451,17 @@ def _completed(answer: TokenAnswer, grant: Grant, refresh_token: Secret) -> Toke
         scopes=answer.scopes if answer.scopes is not None else grant.scopes,
         relink_by=relink_by,
     )
+
+
+def _may_have_acted(error: ProviderError) -> bool:
+    return isinstance(error, Unavailable) and error.may_have_acted
+
+
+def _held_back(refusal: Refusal) -> RenewalReport:
+    """What a renewal reports that did not go out, because none of its registration's does."""
+    if refusal.trouble is Trouble.MISCONFIGURED:
+        return RenewalReport(Outcome.MISCONFIGURED)
+    return RenewalReport(Outcome.PROVIDER_UNAVAILABLE, retry_after=_seconds(refusal.retry_after))
 
 
 def _in_progress(grant: Grant, now: datetime) -> RenewalReport:

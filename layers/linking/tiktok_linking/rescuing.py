@@ -40,9 +40,12 @@ class Rescuing:
             StoreUnavailable: the queue delivers it again.
         """
         if isinstance(parcel, RenewedPair):
-            return self.grants.save_renewed(
+            saved = self.grants.save_renewed(
                 parcel, due_at=self._due(parcel.grant_id, parcel.pair), now=self.now()
             )
+            if saved is Saved.REVIVED:  # TikTok must say soon whether the flag was right
+                self.grants.hasten(parcel.grant_id, now=self.now())
+            return saved
         saved = self.authorisations.save_authorised(
             parcel,
             due_at=self._due(parcel.grant_id, parcel.pair),

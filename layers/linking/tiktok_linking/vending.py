@@ -136,7 +136,9 @@ class Vending:
     ) -> tuple[Grant, Account, RenewalReport]:
         """Go through the one door; a loser of a race waits for the winner's token."""
         before = grant.pair
-        report = self.door.renew(grant.id, min_ttl=min_ttl, rejected=rejected)
+        report = _cooling_down(grant, self.now()) or self.door.renew(
+            grant.id, min_ttl=min_ttl, rejected=rejected
+        )
         give_up_at = self.now() + LOSER_WAITS
         while True:
             grant, account = self._read(account.id)
@@ -164,6 +166,14 @@ class Vending:
             self.links.mark_used(grant, due_at=due_at, now=now)
         except StoreUnavailable:
             logger.warning("last use not marked", extra={"grant": grant.id})
+
+
+def _cooling_down(grant: Grant, now: datetime) -> RenewalReport | None:
+    """What the door would say of a grant that rests after a failure, without asking it."""
+    if grant.backoff_until is None or grant.backoff_until <= now or grant.is_leased(now):
+        return None
+    left = int((grant.backoff_until - now).total_seconds()) + 1
+    return RenewalReport(Outcome.BACKOFF, retry_after=left)
 
 
 def _warning(report: RenewalReport | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,18 +24,23 @@ from tiktok_linking.adapters.records import (
     SHOWN_ATTRIBUTES,
     account_item,
     account_key,
+    circuit_key,
     due_shard,
     grant_key,
     listing_key,
     pair_item,
     read_account,
+    read_circuit,
     read_grant,
 )
-from tiktok_linking.ports import AuthorisedPair, DuePage, Failure, RenewedPair, Saved
+from tiktok_linking.circuit import Circuit
+from tiktok_linking.ports import AuthorisedPair, Batch, Failure, RenewedPair, Saved
 from tiktok_linking.schedule import slot_of
 
 # What every stored pair settles: the lease, the intent and the record of failures.
-_SETTLED = ("lo", "lu", "it", "rc", "ff", "fc", "fe", "fl", "bo", "rs", "ev")
+_ANSWERED = ("lo", "lu", "it", "rc", "ff", "fc", "fe", "fl", "bo", "ev")
+# And what a new authorisation or an end settles: why the owner was asked for.
+_SETTLED = (*_ANSWERED, "rs")
 _NO_LIVE_LEASE = "(attribute_not_exists(lu) OR lu <= :now)"
 _EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
 
@@ -52,16 +58,23 @@ class AccountTable:
 
     # -- Grants ---------------------------------------------------------------------------------
 
-    def read(self, grant_id: str) -> Grant | None:
-        """See ports.Grants."""
-        item = self._table.get(grant_key(grant_id))
-        return None if item is None else read_grant(item)
-
-    def read_many(self, grant_ids: Iterable[str]) -> Mapping[str, Grant]:
+    def read_batch(self, grant_ids: Iterable[str], registrations: Iterable[str]) -> Batch:
         """See ports.Grants."""
         keys = [grant_key(grant_id) for grant_id in dict.fromkeys(grant_ids)]
-        items = self._table.batch_get(keys) if keys else []
-        return {item["pk"]: read_grant(item) for item in items}
+        keys += [circuit_key(registration) for registration in registrations]
+        grants: dict[str, Grant] = {}
+        unreadable: list[str] = []
+        circuits: dict[str, Circuit] = {}
+        for item in self._table.batch_get(keys) if keys else []:
+            if item["sk"] == "circuit":
+                circuit = read_circuit(item)
+                circuits[circuit.registration] = circuit
+                continue
+            try:
+                grants[item["pk"]] = read_grant(item)
+            except (KeyError, ValueError, TypeError):  # one damaged record harms no other
+                unreadable.append(item["pk"])
+        return Batch(grants, tuple(unreadable), circuits)
 
     def take_lease(self, grant: Grant, *, owner: str, until: datetime, now: datetime) -> bool:
         """See ports.Grants. The same write records the intent and proves the table writable."""
@@ -90,28 +103,36 @@ class AccountTable:
         return True
 
     def save_renewed(
-        self, renewed: RenewedPair, *, due_at: datetime | None, now: datetime
+        self,
+        renewed: RenewedPair,
+        *,
+        due_at: datetime | None,
+        now: datetime,
+        settles_doubt: bool = False,
     ) -> Saved:
         """See ports.Grants. The one condition: the stored token is still the one we spent."""
         update = Update(
             sets=pair_item(renewed.pair)
             | {"wi": renewed.write_id, "lx": now, "st": Status.ACTIVE.value}
             | _due(renewed.grant_id, due_at),
-            removes=_SETTLED,
+            # A reason that a flag left stays, unless TikTok has just answered for it.
+            removes=_SETTLED if settles_doubt else _ANSWERED,
             adds={"v": 1, "ro": 1},
         )
         try:
-            self._urgent.update(
+            before = self._urgent.update(
                 grant_key(renewed.grant_id),
                 update,
                 condition="fp = :spent",
                 values={":spent": renewed.spent},
+                returns_old=True,
             )
         except ConditionFailed as failed:
             if failed.old.get("wi") == renewed.write_id:
-                return Saved.STORED
+                return Saved.REVIVED if "rs" in failed.old else Saved.STORED
             return Saved.NEWER if "fp" in failed.old else Saved.ENDED
-        return Saved.STORED
+        was_flagged = before.get("st") == Status.RELINK_REQUIRED.value
+        return Saved.REVIVED if was_flagged and not settles_doubt else Saved.STORED
 
     def release(self, grant_id: str, *, owner: str, failure: Failure, now: datetime) -> None:
         """See ports.Grants."""
@@ -190,16 +211,29 @@ class AccountTable:
         except ConditionFailed:
             return
 
-    def due(self, shard: int, *, now: datetime, limit: int, after: object | None) -> DuePage:
-        """See ports.Grants. Reads only what is due: growth does not depend on the total."""
-        items, start = self._table.query(
-            "ds = :ds AND da <= :now",
-            {":ds": str(shard), ":now": now},
-            index="due",
-            limit=limit,
-            start=after,
-        )
-        return DuePage(tuple(item["pk"] for item in items), start)
+    def hasten(self, grant_id: str, *, now: datetime) -> None:
+        """See ports.Grants."""
+        with contextlib.suppress(ConditionFailed):
+            self._table.update(
+                grant_key(grant_id),
+                Update(sets=_due(grant_id, now), removes=("ev",)),
+                condition="st = :active AND attribute_exists(fp)",
+                values={":active": Status.ACTIVE.value},
+            )
+
+    def quarantine(self, grant_id: str, error: str, *, now: datetime) -> None:
+        """See ports.Grants. Reads nothing, since the record may be what is broken."""
+        with contextlib.suppress(ConditionFailed):
+            self._table.update(
+                grant_key(grant_id),
+                Update(
+                    sets={"fe": error},
+                    first={"ff": now},
+                    removes=("ds", "da", "ev"),
+                    adds={"fc": 1},
+                ),
+                condition="attribute_exists(pk)",
+            )
 
     # -- Links ----------------------------------------------------------------------------------
 

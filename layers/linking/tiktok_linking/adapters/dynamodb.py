@@ -96,8 +96,12 @@ class Table:
         values: Mapping[str, Any] | None = None,
         names: Mapping[str, str] | None = None,
         returns_new: bool = False,
+        returns_old: bool = False,
     ) -> Item:
-        """Update one item. Raises ConditionFailed with the item as it is."""
+        """Update one item. Raises ConditionFailed with the item as it is.
+
+        ``returns_new`` asks for the whole item, ``returns_old`` for what was overwritten.
+        """
         expression, written = update.expression()
         extra: dict[str, Any] = {"UpdateExpression": expression}
         if condition is not None:
@@ -109,6 +113,8 @@ class Table:
             extra["ExpressionAttributeNames"] = dict(names)
         if returns_new:
             extra["ReturnValues"] = "ALL_NEW"
+        if returns_old:
+            extra["ReturnValues"] = "UPDATED_OLD"
         answer = self._call("update_item", Key=encode(key), **extra)
         return decode(answer.get("Attributes", {}))
 

@@ -28,6 +28,10 @@ class SqsRenewalQueue:
         ]
         _call(self._client.send_message_batch, QueueUrl=self._url, Entries=entries)
 
+    def waiting(self) -> int:
+        """See ports.RenewalQueue."""
+        return _waiting(self._client, self._url)
+
 
 class SqsRescueQueue:
     """Implements the port RescueQueue."""
@@ -46,10 +50,21 @@ class SqsRescueQueue:
             self._client.send_message, QueueUrl=self._url, MessageBody=pack_authorised(authorised)
         )
 
+    def waiting(self) -> int:
+        """See ports.RescueQueue."""
+        return _waiting(self._client, self._url)
 
-def _call(operation: Any, **arguments: Any) -> None:
+
+def _waiting(client: Any, url: str) -> int:
+    """Messages that wait or are being worked on: SQS's own estimate."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    answer = _call(client.get_queue_attributes, QueueUrl=url, AttributeNames=names)
+    return sum(int(answer["Attributes"][name]) for name in names)
+
+
+def _call(operation: Any, **arguments: Any) -> Any:
     try:
-        operation(**arguments)
+        return operation(**arguments)
     except ClientError as error:
         raise StoreUnavailable("sqs " + error.response["Error"]["Code"]) from None
     except BotoCoreError as error:

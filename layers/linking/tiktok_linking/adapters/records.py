@@ -26,6 +26,9 @@ fe,fl,bo  last error, log id, backoff until
 rv, ua    revocation at TikTok, ended at
 ev        event this write carries
 ========  ====================================  ========  ====================================
+
+Beside them, under the same names: ``circuit#<registration>`` (st trouble, ff since, bo pauses
+until, lu probed until, lo probe's owner, fc strikes) and ``plan`` (mt: shard → where it stopped).
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ from tiktok_linking.accounts import (
     tenant_key,
 )
 from tiktok_linking.adapters.dynamodb import Item, at_ms, from_ms
+from tiktok_linking.circuit import Circuit, Trouble
 from tiktok_linking.schedule import DUE_SHARDS
 
 CIPHERTEXT = ("a", "f")
@@ -74,6 +78,26 @@ def account_key(account_id: str) -> dict[str, str]:
     if parts is None:
         raise ValueError("not an account id")
     return {"pk": parts[0], "sk": f"acct#{parts[1]}"}
+
+
+def circuit_key(registration: str) -> dict[str, str]:
+    """Where the circuit of an app registration lies."""
+    return {"pk": f"circuit#{registration}", "sk": "circuit"}
+
+
+PLAN_KEY = {"pk": "plan", "sk": "plan"}
+
+
+def read_circuit(item: Item) -> Circuit:
+    """Read a circuit; a closed one keeps its record."""
+    return Circuit(
+        registration=item["pk"].removeprefix("circuit#"),
+        trouble=Trouble(item["st"]) if "st" in item else None,
+        since=from_ms(item.get("ff")),
+        pauses_until=from_ms(item.get("bo")),
+        probed_until=from_ms(item.get("lu")),
+        strikes=item.get("fc", 0),
+    )
 
 
 def due_shard(grant_id: str) -> str:
