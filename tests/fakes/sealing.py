@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import dataclass
 from datetime import datetime
 
 from tests.fakes.happenings import Happenings
 from tiktok_linking.accounts import SealedPair, Secret, token_fingerprint
 from tiktok_linking.errors import SealBroken
 from tiktok_linking.oauth import TokenAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class TransparentEnvelope:
+    """Implements the port Envelope."""
+
+    happenings: Happenings
+    registration: str
+    open_id: str
+    pair_id: bytes
+
+    def seal(self, answer: TokenAnswer) -> SealedPair:
+        """See ports.Envelope."""
+        with self.happenings.call("sealing.seal_pair"):
+            if answer.refresh_token is None:
+                raise ValueError("a pair needs its refresh token")
+            bound = (self.registration, self.open_id, self.pair_id)
+            return SealedPair(
+                pair_id=self.pair_id,
+                access=_blob("access", answer.access_token, *bound),
+                refresh=_blob("refresh", answer.refresh_token, *bound),
+                fingerprint=token_fingerprint(answer.refresh_token, self.pair_id),
+                scopes=answer.scopes or (),
+                issued_at=answer.issued_at,
+                expires_at=answer.expires_at,
+                relink_by=answer.relink_by,
+            )
 
 
 class TransparentSealing:
@@ -24,23 +52,17 @@ class TransparentSealing:
         with self._happenings.call("sealing.prepare"):
             return
 
+    def envelope(self, *, registration: str, open_id: str, now: datetime) -> TransparentEnvelope:
+        """See ports.Sealing."""
+        with self._happenings.call("sealing.envelope"):
+            pair_id = next(self._numbers).to_bytes(16, "big")
+            return TransparentEnvelope(self._happenings, registration, open_id, pair_id)
+
     def seal_pair(self, answer: TokenAnswer, *, registration: str, now: datetime) -> SealedPair:
         """See ports.Sealing."""
-        with self._happenings.call("sealing.seal_pair"):
-            if answer.refresh_token is None:
-                raise ValueError("a pair needs its refresh token")
-            pair_id = next(self._numbers).to_bytes(16, "big")
-            bound = (registration, answer.open_id, pair_id)
-            return SealedPair(
-                pair_id=pair_id,
-                access=_blob("access", answer.access_token, *bound),
-                refresh=_blob("refresh", answer.refresh_token, *bound),
-                fingerprint=token_fingerprint(answer.refresh_token, pair_id),
-                scopes=answer.scopes or (),
-                issued_at=answer.issued_at,
-                expires_at=answer.expires_at,
-                relink_by=answer.relink_by,
-            )
+        pair_id = next(self._numbers).to_bytes(16, "big")
+        envelope = TransparentEnvelope(self._happenings, registration, answer.open_id, pair_id)
+        return envelope.seal(answer)
 
     def open_access(self, pair: SealedPair, *, registration: str, open_id: str) -> Secret:
         """See ports.Sealing."""

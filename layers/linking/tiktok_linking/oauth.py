@@ -33,6 +33,7 @@ PROFILE_FIELDS = ("open_id", "union_id", "avatar_url", "display_name")
 RETRY_AFTER_CAP = 3600
 UNTOLD_LIFETIME = 3600
 """Seconds for which an access token counts as alive when TikTok did not say."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _LOG_ID = re.compile(r"[A-Za-z0-9]{10,80}")
 _SCOPE = re.compile(r"[a-z][a-z0-9_.]{1,63}")
 
@@ -299,7 +300,7 @@ def _text(data: Mapping[str, object], key: str) -> str | None:
 
 def _is_storable(text: str) -> bool:
     """JSON may carry halves of surrogate pairs, which no table takes."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return text.isascii() or not _SURROGATES.search(text)
 
 
 def _seconds(value: object) -> int | None:

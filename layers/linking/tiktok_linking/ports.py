@@ -352,11 +352,21 @@ class Idempotency:
     body_hash: str
 
 
+class Envelope(Protocol):
+    """All that sealing one pair needs but its tokens: no network is left, and microseconds."""
+
+    def seal(self, answer: TokenAnswer) -> SealedPair:
+        """Seal a whole pair. An envelope serves once."""
+
+
 class Sealing(Protocol):
     """Ciphers for tokens. ``prepare`` fetches keys, so that sealing itself cannot fail."""
 
     def prepare(self, *purposes: str, now: datetime) -> None:
         """Have this epoch's keys for these purposes in memory."""
+
+    def envelope(self, *, registration: str, open_id: str, now: datetime) -> Envelope:
+        """Draw and derive everything for one pair of this grant. ``prepare`` comes first."""
 
     def seal_pair(self, answer: TokenAnswer, *, registration: str, now: datetime) -> SealedPair:
         """Seal a whole pair under the current epoch: no network, microseconds."""

@@ -45,6 +45,7 @@ from tiktok_linking.oauth import TokenAnswer
 from tiktok_linking.ports import (
     Batch,
     Credentials,
+    Envelope,
     Failure,
     Grants,
     Journal,
@@ -137,6 +138,9 @@ class Renewal:
             return RenewalReport(Outcome.MISCONFIGURED)
         clients = ClientsToTry(self.credentials, grant.registration)
         self.sealing.prepare("access", "refresh", now=self.now())
+        envelope = self.sealing.envelope(
+            registration=grant.registration, open_id=grant.open_id, now=self.now()
+        )
         refresh_token = self.sealing.open_refresh(
             pair, registration=grant.registration, open_id=grant.open_id
         )
@@ -149,7 +153,9 @@ class Renewal:
         ):
             return RenewalReport(Outcome.IN_PROGRESS, retry_after=1)
 
-        return self._spend(grant, pair.fingerprint, refresh_token, clients, owner, deadline)
+        return self._spend(
+            grant, pair.fingerprint, refresh_token, envelope, clients, owner, deadline
+        )
 
     # -- before the request ---------------------------------------------------------------------
 
@@ -247,6 +253,7 @@ class Renewal:
         grant: Grant,
         spent: bytes,
         refresh_token: Secret,
+        envelope: Envelope,
         clients: ClientsToTry,
         owner: str,
         deadline: datetime,
@@ -293,11 +300,7 @@ class Renewal:
             grant_id=grant.id,
             spent=spent,
             write_id=secrets.token_bytes(8),
-            pair=self.sealing.seal_pair(
-                _completed(answer, grant, refresh_token),
-                registration=grant.registration,
-                now=self.now(),
-            ),
+            pair=envelope.seal(_completed(answer, grant, refresh_token)),
         )
         with contextlib.suppress(StoreUnavailable):
             self.journal.append(renewed)  # a help, not a gate: the table comes next in any case

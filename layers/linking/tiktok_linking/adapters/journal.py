@@ -1,7 +1,8 @@
 """The journal: a sealed pair in the function's own temporary folder, before anything can fail.
 
 One file per spent token. It helps where the execution environment outlives a failed save, which
-Lambda keeps warm between invocations; it is no substitute for the rescue queue.
+Lambda keeps warm between invocations; it is no substitute for the rescue queue. Nothing is synced
+to the disk: what a process wrote outlives it, and the folder does not outlive its machine.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ class FileJournal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        with contextlib.suppress(OSError):  # then ``append`` says so
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def append(self, renewed: RenewedPair) -> None:
         """See ports.Journal. Written aside and renamed, so that a torn file is never found."""
         path = self._path(renewed.grant_id, renewed.spent)
         aside = path.with_suffix(".part")
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
                 data = pack_renewed(renewed).encode()
                 while data:
                     data = data[os.write(descriptor, data) :]
-                os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             aside.rename(path)

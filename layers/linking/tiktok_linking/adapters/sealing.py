@@ -16,7 +16,7 @@ import hmac
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -108,6 +108,43 @@ class DataKeys:
             raise StoreUnavailable("kms " + type(error).__name__) from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Sealer:
+    """One field's cipher, good for one token: its nonce is drawn."""
+
+    cipher: AESGCM = field(repr=False)
+    nonce: bytes
+    bound_to: bytes
+    head: bytes
+
+    def seal(self, token: Secret) -> bytes:
+        return self.head + self.cipher.encrypt(self.nonce, token.reveal().encode(), self.bound_to)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Implements the port Envelope: for one pair, since each of its nonces serves once."""
+
+    pair_id: bytes
+    access: _Sealer
+    refresh: _Sealer
+
+    def seal(self, answer: TokenAnswer) -> SealedPair:
+        """See ports.Envelope."""
+        if answer.refresh_token is None:
+            raise ValueError("a pair needs its refresh token")
+        return SealedPair(
+            pair_id=self.pair_id,
+            access=self.access.seal(answer.access_token),
+            refresh=self.refresh.seal(answer.refresh_token),
+            fingerprint=token_fingerprint(answer.refresh_token, self.pair_id),
+            scopes=answer.scopes or (),
+            issued_at=answer.issued_at,
+            expires_at=answer.expires_at,
+            relink_by=answer.relink_by,
+        )
+
+
 class TokenSealing:
     """Implements the port Sealing."""
 
@@ -120,24 +157,20 @@ class TokenSealing:
         for purpose in purposes:
             self._keys.load(purpose, self._epoch(now), create=True)
 
+    def envelope(self, *, registration: str, open_id: str, now: datetime) -> Envelope:
+        """See ports.Sealing."""
+        epoch = self._epoch(now)
+        pair_id = secrets.token_bytes(16)
+        access, refresh = (
+            self._sealer(name, epoch, registration, open_id, pair_id)
+            for name in ("access", "refresh")
+        )
+        return Envelope(pair_id, access, refresh)
+
     def seal_pair(self, answer: TokenAnswer, *, registration: str, now: datetime) -> SealedPair:
         """See ports.Sealing."""
-        if answer.refresh_token is None:
-            raise ValueError("a pair needs its refresh token")
-        pair_id = secrets.token_bytes(16)
-        epoch = self._epoch(now)
-        return SealedPair(
-            pair_id=pair_id,
-            access=self._seal("access", answer.access_token, epoch, registration, answer, pair_id),
-            refresh=self._seal(
-                "refresh", answer.refresh_token, epoch, registration, answer, pair_id
-            ),
-            fingerprint=token_fingerprint(answer.refresh_token, pair_id),
-            scopes=answer.scopes or (),
-            issued_at=answer.issued_at,
-            expires_at=answer.expires_at,
-            relink_by=answer.relink_by,
-        )
+        envelope = self.envelope(registration=registration, open_id=answer.open_id, now=now)
+        return envelope.seal(answer)
 
     def open_access(self, pair: SealedPair, *, registration: str, open_id: str) -> Secret:
         """See ports.Sealing."""
@@ -150,27 +183,21 @@ class TokenSealing:
     def _epoch(self, now: datetime) -> int:
         return max(0, (now - _EPOCH_START) // self._epoch_length)
 
-    def _seal(
-        self,
-        field: str,
-        token: Secret,
-        epoch: int,
-        registration: str,
-        answer: TokenAnswer,
-        pair_id: bytes,
-    ) -> bytes:
-        # ``prepare`` has run; its epoch serves should the boundary lie between the two calls.
-        key = self._keys.held(field, epoch)
+    def _sealer(
+        self, name: str, epoch: int, registration: str, open_id: str, pair_id: bytes
+    ) -> _Sealer:
+        # After ``prepare`` its epoch serves, should a boundary lie between the two calls.
+        key = self._keys.held(name, epoch)
         if key is None:
             epoch -= 1
-            key = self._keys.held(field, epoch) or self._keys.load(field, epoch, create=True)
+            key = self._keys.held(name, epoch) or self._keys.load(name, epoch, create=True)
         nonce = secrets.token_bytes(12)
-        body = AESGCM(_record_key(key, field, pair_id)).encrypt(
-            nonce,
-            token.reveal().encode(),
-            _additional_data(registration, answer.open_id, field, pair_id),
+        return _Sealer(
+            cipher=AESGCM(_record_key(key, name, pair_id)),
+            nonce=nonce,
+            bound_to=_additional_data(registration, open_id, name, pair_id),
+            head=_VERSION + epoch.to_bytes(2, "big") + nonce,
         )
-        return _VERSION + epoch.to_bytes(2, "big") + nonce + body
 
     def _open(
         self, field: str, blob: bytes, registration: str, open_id: str, pair_id: bytes

@@ -149,7 +149,7 @@ class TikTokClient:
                         raise NoAnswer
                 if whole.isdigit() and len(body) < int(whole):
                     raise NoAnswer
-                return response.status_code, _lower(response.headers), bytes(body)
+                return response.status_code, response.headers, bytes(body)
         except requests.ConnectTimeout:
             raise Unavailable("connect_failed", may_have_acted=False) from None
         except requests.ConnectionError as error:
@@ -170,7 +170,3 @@ def _never_sent(error: requests.ConnectionError) -> bool:
     return isinstance(
         reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
     )
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
