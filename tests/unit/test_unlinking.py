@@ -172,6 +172,24 @@ def test_a_link_made_in_this_moment_lives(stage: Stage, account: Account) -> Non
     assert stage.grant().status is Status.ACTIVE
 
 
+def test_a_link_made_by_the_same_person_in_this_moment_lives(
+    stage: Stage, account: Account
+) -> None:
+    """By the time of the second look both row and grant are those of the new link."""
+
+    def again() -> None:
+        stage.clock.advance(minutes=1)
+        stage.link(answer=samples.answer(issued_at=stage.clock.now))
+
+    stage.happenings.after("links.mark_unlinked", again)
+
+    result = unlink(stage, account)
+
+    assert result == Unlinked(Revocation.NOT_DONE, "linked_again")
+    assert stage.tiktok.revoked == []
+    assert stage.grant().status is Status.ACTIVE
+
+
 def test_a_link_made_after_the_revocation_keeps_its_tokens(stage: Stage, account: Account) -> None:
     newer = samples.answer(issued_at=stage.clock.now + timedelta(seconds=1))
     stage.happenings.before("links.forget_tokens", lambda: stage.authorise(newer))

@@ -77,6 +77,8 @@ class Unlinking:
             self.links.mark_unlinked(account, now=self.now())
             # Of two that unlink at once, the one that looks later finds itself the last.
             grant, accounts = self.links.read_partition(account_id)
+            if any(a.unlinked_at is None for a in accounts if a.id == account_id):
+                return Unlinked(Revocation.NOT_DONE, LINKED_AGAIN)
         if any(a.unlinked_at is None for a in accounts if a.id != account_id):
             return Unlinked(Revocation.NOT_DONE, "shared_grant")
         if grant is None or grant.pair is None:

@@ -303,11 +303,12 @@ class AccountTable:
             Update(first={"ul": now}, sets={"ev": "account.unlinked"}),
             condition="attribute_exists(pk)",
         )
-        self._table.update(
-            grant_key(account.grant_id),
-            Update(removes=("ev",), adds={"v": 1}),
-            condition="attribute_exists(pk)",
-        )
+        with contextlib.suppress(ConditionFailed):  # an account can outlive its grant's record
+            self._table.update(
+                grant_key(account.grant_id),
+                Update(removes=("ev",), adds={"v": 1}),
+                condition="attribute_exists(pk)",
+            )
 
     def mark_revoking(self, grant: Grant, *, now: datetime) -> bool:
         """See ports.Links."""
