@@ -6,6 +6,7 @@
 | APP_NAME | Acme | the product's name on the stack's pages |
 | PUBLIC_BASE_URL | http://127.0.0.1:$GATEWAY_PORT | + /callback is the redirect URI |
 | RETURN_ORIGINS | | origins of return addresses, beside the sample product's |
+| VERIFICATION_FILES | tiktoklocal.txt=… | `name=content` pairs, as the stack's parameter |
 | APP_REGISTRATIONS | default=…,second=… | `name=client_key`; the built-in TikTok registers each |
 | SCOPES_REQUIRED, SCOPES_OPTIONAL | user.info.basic; profile, stats, video.list | |
 | COMPLETION | browser | the stack's completion mode |
@@ -45,6 +46,7 @@ PORTS = {
 _BUILT_IN_KEYS = {"default": "awlocaldefault", "second": "awlocalsecond"}
 _SCOPES_REQUIRED = "user.info.basic"
 _SCOPES_OPTIONAL = "user.info.profile,user.info.stats,video.list"
+_VERIFICATION_FILES = "tiktoklocal.txt=tiktok-developers-site-verification=local"
 _CREDENTIALS_FILE = "~/.config/tiktok-link/credentials.env"
 _MOST_PROCESSES = 64
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -75,6 +77,7 @@ class WorldSettings:
     app_name: str
     public_base_url: str
     return_origins: tuple[str, ...]
+    verification_files: str
     registrations: tuple[Registration, ...]
     scopes_required: str
     scopes_optional: str
@@ -122,6 +125,7 @@ class WorldSettings:
             "ScopesOptional": self.scopes_optional,
             "ReturnOrigins": ",".join(self.return_origins),
             "PublicBaseUrl": self.public_base_url,
+            "VerificationFiles": self.verification_files,
             "LogLevel": self.log_level,
             "Completion": self.completion,
             "CallerTenants": self.caller_tenants,
@@ -149,6 +153,7 @@ def world_settings(env: Mapping[str, str]) -> WorldSettings:
         app_name=given.get("APP_NAME", "Acme"),  # what the sample product calls itself
         public_base_url=public_base_url,
         return_origins=_return_origins(given, ports["app"]),
+        verification_files=given.get("VERIFICATION_FILES", _VERIFICATION_FILES),
         registrations=_registrations(given, is_built_in, is_real, problems),
         scopes_required=given.get("SCOPES_REQUIRED", _SCOPES_REQUIRED),
         # Set and empty means none, here alone.

@@ -23,6 +23,7 @@ from tiktok_linking.accounts import (
     Grant,
     RefreshMode,
     RelinkReason,
+    RevokedReason,
     SealedPair,
     Status,
 )
@@ -30,8 +31,8 @@ from tiktok_linking.adapters.account_table import AccountTable
 from tiktok_linking.adapters.schedule_table import ScheduleTable
 from tiktok_linking.circuit import Circuit, Trouble
 from tiktok_linking.oauth import TokenAnswer
-from tiktok_linking.ports import AuthorisedPair, Batch, Due, Failure, RenewedPair, Saved
-from tiktok_linking.schedule import DUE_SHARDS, slot_of
+from tiktok_linking.ports import AuthorisedPair, Batch, Due, Ended, Failure, RenewedPair, Saved
+from tiktok_linking.schedule import DUE_SHARDS, is_at_once, slot_of
 
 Accounts = AccountsInMemory | AccountTable
 Schedule = ScheduleInMemory | ScheduleTable
@@ -1074,6 +1075,204 @@ def test_tokens_of_a_grant_that_is_not_ending_are_not_forgotten(accounts: Accoun
 
     assert not accounts.forget_tokens(grant, revocation="true", now=LATER)
     assert read(accounts).pair == grant.pair
+
+
+# -- removals at TikTok -------------------------------------------------------------------------
+
+
+def revoke(
+    accounts: Accounts,
+    *,
+    before: datetime = LATER,
+    reason: RevokedReason = RevokedReason.REVOKED_BY_USER,
+) -> Ended:
+    return accounts.mark_revoked(GRANT, reason, authorised_before=before, now=LATER)
+
+
+def ask(
+    accounts: Accounts, *, authorised_by: datetime = LATER, renewed_by: datetime = LATER
+) -> bool:
+    return accounts.ask_at_once(
+        GRANT, authorised_by=authorised_by, renewed_by=renewed_by, now=LATER
+    )
+
+
+@pytest.mark.parametrize("reason", RevokedReason)
+def test_a_revoked_grant_has_no_tokens_and_tells_why(
+    accounts: Accounts, reason: RevokedReason
+) -> None:
+    before = link(accounts)
+
+    assert revoke(accounts, reason=reason) is Ended.NOW
+
+    grant = read(accounts)
+    assert (grant.status, grant.reason) == (Status.REVOKED, reason.value)
+    assert (grant.pair, grant.due_at) == (None, None)
+    assert grant.version == before.version + 1
+    assert grant.revocation is None
+
+
+def test_a_removal_told_again_changes_nothing(accounts: Accounts) -> None:
+    link(accounts)
+    revoke(accounts)
+    before = read(accounts)
+
+    assert revoke(accounts, reason=RevokedReason.TIKTOK_ACCOUNT_BANNED) is Ended.ALREADY
+    assert not ask(accounts)
+    assert read(accounts) == before
+
+
+def test_a_removal_of_nobody_makes_nobody(accounts: Accounts) -> None:
+    assert revoke(accounts) is Ended.UNKNOWN
+    assert not ask(accounts)
+    assert not is_stored(accounts)
+
+
+@pytest.mark.parametrize("since", [timedelta(0), timedelta(hours=1)])
+def test_a_removal_ends_no_authorisation_that_is_not_older(
+    accounts: Accounts, since: timedelta
+) -> None:
+    before = link(accounts)
+
+    assert revoke(accounts, before=NOON - since) is Ended.NOT_BEFORE
+    assert read(accounts) == before
+
+
+def test_a_flagged_grant_is_revoked_too(accounts: Accounts) -> None:
+    accounts.require_relink(link(accounts), RelinkReason.ROTATION_LOST, now=NOON)
+
+    assert revoke(accounts) is Ended.NOW
+    assert read(accounts).status is Status.REVOKED
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_an_unlink_keeps_the_end_of_its_grant(accounts: Accounts, finished: bool) -> None:
+    """The echo of our own revocation comes while or after the unlink does its work."""
+    grant = link(accounts)
+    accounts.mark_revoking(grant, now=NOON)
+    if finished:
+        accounts.forget_tokens(grant, revocation="true", now=NOON)
+    before = read(accounts)
+
+    assert revoke(accounts) is Ended.ALREADY
+    assert not ask(accounts)
+    assert read(accounts) == before
+
+
+def test_a_renewal_in_flight_finds_a_revoked_grant_ended(accounts: Accounts) -> None:
+    """The deletion changes the fingerprint, which is the one condition of a save."""
+    grant = link(accounts)
+    assert lease(accounts, grant)
+    revoke(accounts)
+
+    assert save(accounts, renewed(grant)) is Saved.ENDED
+    assert read(accounts).status is Status.REVOKED
+    assert not lease(accounts, grant, "another worker")
+
+
+def test_a_late_failure_of_that_renewal_leaves_no_trace(accounts: Accounts) -> None:
+    grant = link(accounts)
+    lease(accounts, grant)
+    revoke(accounts)
+    before = read(accounts)
+
+    accounts.release(grant.id, owner="worker", failure=failure(keeps_intent=True), now=LATER)
+
+    assert read(accounts) == before
+
+
+def test_a_late_pair_from_before_the_removal_does_not_land(accounts: Accounts) -> None:
+    link(accounts)
+    revoke(accounts, before=LATER)
+    late = authorised(at=LATER - timedelta(seconds=1), write_id=b"auth-002")
+
+    saved = accounts.save_authorised(late, due_at=DUE, only_existing=False)
+
+    assert saved is Saved.ENDED
+    assert read(accounts).status is Status.REVOKED
+
+
+def test_linking_again_revives_a_revoked_grant(accounts: Accounts) -> None:
+    link(accounts)
+    revoke(accounts, before=LATER)
+
+    link(accounts, at=LATER + timedelta(seconds=1), write_id=b"auth-002")
+
+    grant = read(accounts)
+    assert (grant.status, grant.reason) == (Status.ACTIVE, None)
+    assert grant.pair is not None
+    assert revoke(accounts, before=LATER) is Ended.NOT_BEFORE
+
+
+def test_a_refused_link_has_no_home_on_a_revoked_grant(accounts: Accounts) -> None:
+    link(accounts)
+    revoke(accounts, before=LATER)
+    refused = authorised(at=LATER + timedelta(hours=1), write_id=b"auth-002")
+
+    assert accounts.save_authorised(refused, due_at=DUE, only_existing=True) is Saved.ENDED
+
+
+def test_who_is_to_be_asked_about_is_due_at_once(accounts: Accounts, schedule: Schedule) -> None:
+    before = link(accounts)
+
+    assert ask(accounts)
+
+    grant = read(accounts)
+    assert is_at_once(grant.due_at)
+    assert due_ids(schedule, now=LATER) == [GRANT]
+    assert replace(grant, due_at=before.due_at) == before
+
+
+@pytest.mark.parametrize("times", ["authorised_by", "renewed_by"])
+def test_nobody_is_asked_about_what_is_newer(accounts: Accounts, times: str) -> None:
+    before = link(accounts)
+
+    assert not ask(accounts, **{times: NOON - timedelta(seconds=1)})
+    assert ask(accounts, **{times: NOON})
+    assert replace(read(accounts), due_at=before.due_at) == before
+
+
+def test_what_needs_its_owner_is_not_asked_about(accounts: Accounts) -> None:
+    accounts.require_relink(link(accounts), RelinkReason.ROTATION_LOST, now=NOON)
+
+    assert not ask(accounts)
+
+
+def test_a_question_is_not_put_off_by_those_who_did_not_know_of_it(accounts: Accounts) -> None:
+    grant = link(accounts)
+    ask(accounts)
+
+    accounts.mark_used(grant, due_at=DUE + timedelta(days=1), now=LATER)
+    accounts.postpone(grant, DUE + timedelta(days=1))
+
+    assert is_at_once(read(accounts).due_at)
+
+
+def test_a_change_of_mode_leaves_the_question(accounts: Accounts) -> None:
+    link(accounts)
+    ask(accounts)
+    (account,) = accounts.read_partition(samples.account().id)[1]
+
+    accounts.update_account(
+        account,
+        read(accounts),
+        metadata=None,
+        mode=RefreshMode.ON_DEMAND,
+        due_at=lambda _mode: None,
+    )
+
+    assert is_at_once(read(accounts).due_at)
+    assert read(accounts).mode is RefreshMode.ON_DEMAND
+
+
+def test_a_renewal_answers_the_question(accounts: Accounts) -> None:
+    link(accounts)
+    ask(accounts)
+    grant = read(accounts)
+    lease(accounts, grant, now=LATER)
+
+    assert save(accounts, renewed(grant)) is Saved.STORED
+    assert read(accounts).due_at == slot_of(DUE)
 
 
 # -- account rows -------------------------------------------------------------------------------

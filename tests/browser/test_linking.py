@@ -363,6 +363,7 @@ class TestLook:
         journey.tiktok.set(refresh_seconds=15_552_000)
         gone = journey.link(product.user, new_person("Katherine Johnson")).account_id
         open_id = journey.backend.account(gone)["open_id"]
+        journey.tiktok.set(webhook_delivery="off")
         journey.tiktok.control("POST", f"/users/{open_id}/remove", {"reason": 1})
         journey.world.advance(hours=3)
         journey.backend.vend(gone)

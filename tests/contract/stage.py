@@ -12,10 +12,12 @@ import requests
 
 from local.aws import LocalAws
 from local.testing import WorldHandle
+from local.tiktok.webhooks import sign
 from tests.flows.http_browser import HttpBrowser
 from tests.flows.journey import Journey, Linked, consent
 from tiktok_linking.sessions import session_key
 
+CLIENT_KEY = "awlocaldefault"
 HOURS_BEYOND_AN_ACCESS_TOKEN = 3  # the built-in TikTok's live two
 
 
@@ -63,9 +65,8 @@ class Stage(Journey):
     def rejected_account(self) -> str:
         """One whose owner took the app away at TikTok, as the next renewal finds out."""
         account_id = self.expired_account()
-        self.tiktok.control(
-            "POST", f"/users/{self.backend.account(account_id)['open_id']}/remove", {"reason": 1}
-        )
+        self.tiktok.set(webhook_delivery="off")
+        self.remove(account_id)
         assert self.backend.vend(account_id).status_code == 409
         return account_id
 
@@ -75,10 +76,30 @@ class Stage(Journey):
         return account_id
 
     def revoked_account(self) -> str:
-        """One that TikTok's webhook has marked; what handles that is not built yet."""
-        account_id = self.account()
-        self._write_grant(account_id, "SET st = :st, rs = :rs", st="revoked", rs="revoked_by_user")
+        """One whose owner took the app away at TikTok, which TikTok told at once."""
+        account_id = self.expired_account()
+        self.remove(account_id)
         return account_id
+
+    def remove(self, account_id: str) -> None:
+        """Be the owner of an account who removes the app at TikTok."""
+        open_id = self.backend.account(account_id)["open_id"]
+        self.tiktok.control("POST", f"/users/{open_id}/remove", {"reason": 1})
+
+    def webhook(self, event: str, *, secret: str = "", **fields: object) -> requests.Response:
+        """Send what TikTok sends, signed by a secret of our choice."""
+        now = int(self.world.now().timestamp())
+        told = {"client_key": CLIENT_KEY, "event": event, "create_time": now, **fields}
+        body = json.dumps(told).encode()
+        return requests.post(
+            self.world.endpoints["gateway"] + "/webhooks/tiktok",
+            data=body,
+            headers={
+                "Content-Type": "application/json",
+                "TikTok-Signature": sign(secret or f"local-secret-of-{CLIENT_KEY}", now, body),
+            },
+            timeout=30,
+        )
 
     def leased_account(self) -> str:
         """One with a dead access token, which another worker is renewing for a minute more."""
@@ -92,6 +113,13 @@ class Stage(Journey):
         account_id = self.account(tenant_id=self.end_user())  # in no list but its own
         self._write_grant(account_id, "SET st = :st", st="no such status")
         self._to_mend.append(lambda: self._write_grant(account_id, "SET st = :st", st="active"))
+        return account_id
+
+    def uncountable_account(self) -> str:
+        """One whose record takes no write that counts until `mend`."""
+        account_id = self.account(tenant_id=self.end_user())
+        self._write_grant(account_id, "SET v = :v", v="no number")
+        self._to_mend.append(lambda: self._write_grant(account_id, "SET v = :v", v=1))
         return account_id
 
     def broken_session(self) -> tuple[str, str]:

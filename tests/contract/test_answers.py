@@ -29,7 +29,9 @@ from tiktok_linking.sessions import new_session_id
 
 Produce = Callable[[Stage], requests.Response]
 UNKNOWN_ACCOUNT = "acct_" + "a" * 48
-CONTENT_TYPES = {f"{kind}; charset=utf-8" for kind in ("application/json", PROBLEM, "text/html")}
+CONTENT_TYPES = {
+    f"{kind}; charset=utf-8" for kind in ("application/json", PROBLEM, "text/html", "text/plain")
+}
 
 SHOWN_ONCE_A_FUNCTION = 500
 """Only a defect brings this about, in the frame that all operations of a function share."""
@@ -757,6 +759,48 @@ def _(stage: Stage) -> requests.Response:
     return stage.world.get("/callback?code=abc&state=unknown")
 
 
+# ---- TikTok itself -----------------------------------------------------------------------------
+
+
+@gives("receiveTikTokWebhook", 200, when="of a removal")
+def _(stage: Stage) -> requests.Response:
+    open_id = stage.backend.account(stage.account())["open_id"]
+    return stage.webhook("authorization.removed", user_openid=open_id, content='{"reason": 1}')
+
+
+@gives("receiveTikTokWebhook", 200, when="of something else")
+def _(stage: Stage) -> requests.Response:
+    return stage.webhook("video.publish.completed", content="{}")
+
+
+@gives("receiveTikTokWebhook", 400, "invalid_request")
+def _(stage: Stage) -> requests.Response:
+    return stage.webhook("video.publish.completed", content="x" * 65_536)
+
+
+@gives("receiveTikTokWebhook", 401, when="without a signature")
+def _(stage: Stage) -> requests.Response:
+    url = stage.world.endpoints["gateway"] + "/webhooks/tiktok"
+    return requests.post(url, json={}, timeout=30)
+
+
+@gives("receiveTikTokWebhook", 401, when="signed by somebody else")
+def _(stage: Stage) -> requests.Response:
+    return stage.webhook("authorization.removed", secret="guessed", user_openid="x")
+
+
+@gives("getVerificationFile", 200)
+def _(stage: Stage) -> requests.Response:
+    answer = stage.world.get("/tiktoklocal.txt")
+    assert answer.text == "tiktok-developers-site-verification=local"
+    return answer
+
+
+@gives("getVerificationFile", 404, "not_found")
+def _(stage: Stage) -> requests.Response:
+    return stage.world.get("/favicon.ico")
+
+
 # ---- defects: a record that nobody can read ----------------------------------------------------
 
 
@@ -778,6 +822,13 @@ def _(stage: Stage) -> requests.Response:
 @gives("unlinkAccount", 500, "internal")
 def _(stage: Stage) -> requests.Response:
     return unlink(stage, stage.broken_account())
+
+
+@gives("receiveTikTokWebhook", 500, "internal")
+def _(stage: Stage) -> requests.Response:
+    open_id = stage.backend.account(stage.uncountable_account())["open_id"]
+    stage.world.advance(minutes=11)
+    return stage.webhook("authorization.removed", user_openid=open_id, content='{"reason": 1}')
 
 
 @gives("showConnectPage", 500)

@@ -11,7 +11,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.contract.document import ROOT, document, every_error, routes
-from tiktok_linking.accounts import RefreshMode, RelinkReason, Status
+from tiktok_linking.accounts import RefreshMode, RelinkReason, RevokedReason, Status
 from tiktok_linking.errors import ActionBy
 from tiktok_linking.sessions import SessionReason, SessionStatus
 from tiktok_linking.web.api import STATUS_BY_CODE
@@ -75,6 +75,7 @@ def test_a_problem_is_documented_under_the_status_of_its_code() -> None:
         ("AccountStatus", Status),
         ("RefreshMode", RefreshMode),
         ("RelinkReason", RelinkReason),
+        ("RevokedReason", RevokedReason),
         ("LinkSessionStatus", SessionStatus),
         ("LinkSessionReason", SessionReason),
     ],

@@ -45,6 +45,7 @@ def test_every_source_has_a_place_and_a_date() -> None:
         "Revoking",
         "User info",
         "Scopes",
+        "Webhooks",
         "Sandbox, review, kinds of accounts",
     ],
 )

@@ -14,7 +14,7 @@ import yaml
 from local.configuration import PORTS
 from local.deploy import Template, function_name, read_template
 from tests.docs.reading import ROOT, Document, name_in
-from tiktok_linking.accounts import RelinkReason, Status
+from tiktok_linking.accounts import RelinkReason, RevokedReason, Status
 from tiktok_linking.answer_classes import TREATMENTS
 from tiktok_linking.sessions import SessionReason, SessionStatus
 from tiktok_linking.web.api import STATUS_BY_CODE
@@ -24,6 +24,7 @@ TROUBLESHOOTING = Document.read("docs/troubleshooting.md")
 OPERATIONS = Document.read("docs/operations.md")
 ARCHITECTURE = Document.read("docs/architecture.md")
 README = Document.read("README.md")
+CALLED_BY_TIKTOK = {"POST /webhooks/tiktok", "GET /{file}"}
 
 
 @cache
@@ -114,9 +115,9 @@ def test_the_readme_lists_every_route_and_who_may_call_it() -> None:
             if event["Type"] == "HttpApi":
                 given = event["Properties"]
                 is_public = given.get("Auth", {}).get("Authorizer") == "NONE"
-                routes[f"{given['Method']} {given['Path']}"] = (
-                    "browser" if is_public else "your backend"
-                )
+                key = f"{given['Method']} {given['Path']}"
+                by = "TikTok" if key in CALLED_BY_TIKTOK else "browser"
+                routes[key] = by if is_public else "your backend"
 
     assert {name_in(row[0]): row[1] for row in README.section("Routes").rows()} == routes
 
@@ -144,7 +145,10 @@ def test_every_status_and_reason_of_a_session_is_told() -> None:
 
 def test_every_status_and_reason_of_an_account_is_told() -> None:
     assert set(names(TROUBLESHOOTING.section("States of an account"))) == set(Status)
-    assert set(names(TROUBLESHOOTING.section("Reasons of an account"))) == set(RelinkReason)
+    assert set(names(TROUBLESHOOTING.section("Reasons of an account"))) == {
+        *RelinkReason,
+        *RevokedReason,
+    }
 
 
 # ---- operation ---------------------------------------------------------------------------------

@@ -12,13 +12,14 @@ from tiktok_linking.accounts import (
     Grant,
     RefreshMode,
     RelinkReason,
+    RevokedReason,
     SealedPair,
     Status,
     split_account_id,
 )
 from tiktok_linking.circuit import Circuit
-from tiktok_linking.ports import AuthorisedPair, Batch, Due, Failure, RenewedPair, Saved
-from tiktok_linking.schedule import DUE_SHARDS, slot_of
+from tiktok_linking.ports import AuthorisedPair, Batch, Due, Ended, Failure, RenewedPair, Saved
+from tiktok_linking.schedule import DUE_SHARDS, at_once, is_at_once, slot_of
 
 _EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
 
@@ -41,7 +42,7 @@ class _Stored:
 
 
 class AccountsInMemory:
-    """Implements the ports Grants, Links, Authorisations and Directory."""
+    """Implements the ports Grants, Links, Removals, Authorisations and Directory."""
 
     def __init__(self, happenings: Happenings) -> None:
         self._happenings = happenings
@@ -265,6 +266,8 @@ class AccountsInMemory:
         """See ports.Links."""
         with self._happenings.call("links.mark_used"):
             stored = self._grants[grant.id]
+            if stored.grant.due_at != grant.due_at:
+                return
             if _fingerprint(stored.grant) == _fingerprint(grant) is not None:
                 self._write(stored, last_used_at=now, due_at=_slot(due_at))
 
@@ -317,6 +320,49 @@ class AccountsInMemory:
                 due_at=None,
                 version=stored.grant.version + 1,
             )
+            return True
+
+    # -- Removals -------------------------------------------------------------------------------
+
+    def mark_revoked(
+        self, grant_id: str, reason: RevokedReason, *, authorised_before: datetime, now: datetime
+    ) -> Ended:
+        """See ports.Removals."""
+        with self._happenings.call("removals.mark_revoked"):
+            stored = self._grants.get(grant_id)
+            if stored is None:
+                return Ended.UNKNOWN
+            if stored.grant.pair is None or stored.is_ended:
+                return Ended.ALREADY
+            if stored.grant.authorised_at >= authorised_before:
+                return Ended.NOT_BEFORE
+            self._write(
+                replace(stored, ended_at=authorised_before),
+                **_no_lease()
+                | {
+                    "status": Status.REVOKED,
+                    "reason": reason.value,
+                    "pair": None,
+                    "due_at": None,
+                    "version": stored.grant.version + 1,
+                },
+            )
+            return Ended.NOW
+
+    def ask_at_once(
+        self, grant_id: str, *, authorised_by: datetime, renewed_by: datetime, now: datetime
+    ) -> bool:
+        """See ports.Removals."""
+        with self._happenings.call("removals.ask_at_once"):
+            stored = self._grants.get(grant_id)
+            if stored is None or stored.grant.pair is None or stored.is_ended:
+                return False
+            kept = stored.grant
+            if kept.status is not Status.ACTIVE or kept.authorised_at > authorised_by:
+                return False
+            if kept.last_success_at is None or kept.last_success_at > renewed_by:
+                return False
+            self._write(stored, due_at=at_once(now))
             return True
 
     # -- Authorisations -------------------------------------------------------------------------
@@ -415,7 +461,8 @@ class AccountsInMemory:
             if mode is not None:
                 modes = [a.mode for a in self._accounts_of(grant.id) if a.unlinked_at is None]
                 eager = max(modes, key=_EAGERNESS.index)
-                self._write(self._grants[grant.id], mode=eager, due_at=_slot(due_at(eager)))
+                slot = grant.due_at if is_at_once(grant.due_at) else _slot(due_at(eager))
+                self._write(self._grants[grant.id], mode=eager, due_at=slot)
 
     # -- inside ---------------------------------------------------------------------------------
 

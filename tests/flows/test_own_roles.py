@@ -31,6 +31,12 @@ def test_every_function_manages_with_the_rights_of_its_own_role() -> None:
 
         world.advance(hours=2, seconds=100)
         assert stage.unlink(account).json()["revoked_at_tiktok"] is True
+
+        removed = stage.link(stage.person())
+        world.advance(hours=1)
+        open_id = stage.account(removed)["open_id"]
+        world.tiktok("POST", f"/users/{open_id}/remove", {"reason": 1})
+        assert stage.account(removed)["status"] == "revoked"
         assert [record for record in world.logs() if record.get("level") == "ERROR"] == []
 
 

@@ -106,6 +106,7 @@ def test_an_access_removed_in_silence_is_found_by_the_health_check(
     journey: Journey, account_id: str
 ) -> None:
     open_id = journey.backend.account(account_id)["open_id"]
+    journey.tiktok.set(webhook_delivery="off")
     journey.tiktok.control("POST", f"/users/{open_id}/remove", {"reason": 1})
     journey.world.advance(days=7)
 
@@ -161,7 +162,7 @@ def test_a_dead_link_is_told_whatever_the_http_status(
     journey: Journey, account_id: str, status: int
 ) -> None:
     open_id = journey.backend.account(account_id)["open_id"]
-    journey.tiktok.set(error_status=status)
+    journey.tiktok.set(error_status=status, webhook_delivery="off")
     journey.tiktok.control("POST", f"/users/{open_id}/remove", {"reason": 1})
     journey.world.advance(hours=2, seconds=1)
 

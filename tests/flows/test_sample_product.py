@@ -160,6 +160,7 @@ def test_a_link_that_is_lost_can_be_reconnected(product: Product, person: str) -
     product.connect(person)
     account_id = product.account_ids()[0]
     open_id = product.journey.backend.account(account_id)["open_id"]
+    product.journey.tiktok.set(webhook_delivery="off")
     product.journey.tiktok.control("POST", f"/users/{open_id}/remove", {"reason": 1})
     product.journey.world.advance(hours=3)
     refused = product.browser.press(product.home(), "Fetch my profile")

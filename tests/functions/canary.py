@@ -29,6 +29,7 @@ from tests.functions.stack import (
     body_of,
     changed,
     running_stack,
+    signed,
     with_body,
 )
 
@@ -216,6 +217,33 @@ def renewing(run: Run) -> None:
     run.stack.put_back(kept)
 
 
+def told_by_tiktok(run: Run) -> None:
+    """Webhooks: a removal, its repeat, and everything that is no webhook of TikTok's."""
+    kept = run.stack.items()
+    run.stack.clock.advance(hours=1)
+    told = {
+        "client_key": "awlocaldefault",
+        "event": "authorization.removed",
+        "create_time": int(run.stack.clock.now.timestamp()),
+        "user_openid": OPEN_ID,
+        "content": '{"reason": 1 }',
+    }
+    made = with_body("webhook-removed", told)
+    right = signed(made, at=run.stack.clock.now)
+    run.note("signature", right["headers"]["tiktok-signature"].partition("s=")[2])
+    wrong = signed(made, at=run.stack.clock.now, secret="guessed")
+    other = signed(with_body("webhook-removed", told | {"event": "act.x"}), at=run.stack.clock.now)
+    for event in (wrong, other, changed("webhook-removed", headers={"tiktok-signature": "t=1"})):
+        run.stack.invoke("webhook", event)
+    run.stack.clock.advance(minutes=10)
+    run.stack.invoke("webhook", right)
+    run.stack.invoke("webhook", right)
+    run.vend()
+    run.rest()
+    run.stack.create_tables()
+    run.stack.put_back(kept)
+
+
 def breaking(run: Run) -> None:
     """Defects: tables that are gone, events that are none."""
     state, cookies = run.start(run.create())
@@ -249,7 +277,7 @@ def main(file: Path) -> None:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
         logging.getLogger("moto").setLevel(logging.WARNING)
         run = Run(stack)
-        for flow in (linking, vending, renewing, breaking, unlinking):
+        for flow in (linking, vending, renewing, told_by_tiktok, breaking, unlinking):
             logging.debug("flow %s", flow.__name__)  # shows that DEBUG is what is printed
             flow(run)
     known = {"canaries": run.canaries, "dumps": run.dumps}

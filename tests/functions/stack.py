@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from local.sam_env import Stack, made_up_stack, variables_of
+from local.tiktok.webhooks import sign
 from tests.fakes.aws import REGION, ROOT, aws, client, create_table, template
 from tests.fakes.clock import Clock
 from tests.fakes.loopback import Answer, Loopback, loopback
@@ -189,6 +190,14 @@ def with_body(name: str, body: object) -> Any:
     return changed(name, body=encoded, isBase64Encoded=True)
 
 
+def signed(event: Mapping[str, Any], *, at: datetime, secret: str = CLIENT_SECRET) -> Any:
+    """A webhook's event, signed as TikTok does; what goes over the wire is what is signed."""
+    text = event["body"].encode()
+    raw = base64.b64decode(text) if event["isBase64Encoded"] else text
+    headers = event["headers"] | {"tiktok-signature": sign(secret, int(at.timestamp()), raw)}
+    return {**event, "headers": headers}
+
+
 def body_of(answer: Mapping[str, Any]) -> Any:
     """The JSON of an answer."""
     return json.loads(answer["body"])
@@ -250,6 +259,7 @@ def running_stack() -> Iterator[RunningStack]:
         "ReturnOrigins": "https://app.example.com",
         "ScopesOptional": "video.list",
         "LogLevel": "DEBUG",
+        "VerificationFiles": "tiktokExample42.txt=tiktok-developers-site-verification=Example42",
     }
     with (
         pytest.MonkeyPatch.context() as patch,

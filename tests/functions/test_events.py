@@ -21,7 +21,7 @@ from tests.functions.stack import (
     body_of,
     event,
 )
-from tiktok_linking.accounts import Grant
+from tiktok_linking.accounts import Grant, Status
 from tiktok_linking.adapters.account_table import AccountTable
 from tiktok_linking.adapters.dynamodb import Table
 from tiktok_linking.sessions import LinkSession, SessionReason, SessionStatus
@@ -135,6 +135,33 @@ def test_event_callback_cancelled__goes_back_to_the_product(
     assert found is not None
     assert found.reason is SessionReason.USER_CANCELLED
     assert stack.tiktok.received == []
+
+
+# -- webhook ------------------------------------------------------------------------------------
+
+
+def test_event_webhook_removed__ends_the_grant(stack: RunningStack, linked: LinkSession) -> None:
+    stack.clock.advance(minutes=31)
+
+    answer = stack.invoke("webhook", event("webhook-removed"))
+
+    assert (answer["statusCode"], body_of(answer)) == (200, {})
+    found = grant()
+    assert (found.status, found.reason) == (Status.REVOKED, "revoked_by_user")
+    assert found.pair is None
+    (row,) = [i for i in stack.items()["AccountsTable"] if i["sk"]["S"] == "grant"]
+    assert row["ev"] == {"S": "account.revoked"}
+    refused = stack.invoke("tokens", event("tokens-vend"))
+    assert (refused["statusCode"], body_of(refused)["code"]) == (410, "account_revoked")
+    assert body_of(refused)["action_by"] == "end_user"
+
+
+def test_event_webhook_file__is_the_one_of_the_parameter(stack: RunningStack) -> None:
+    answer = stack.invoke("webhook", event("webhook-file"))
+
+    assert answer["statusCode"] == 200
+    assert answer["body"] == "tiktok-developers-site-verification=Example42"
+    assert answer["headers"]["Content-Type"] == "text/plain; charset=utf-8"
 
 
 # -- sessions -----------------------------------------------------------------------------------

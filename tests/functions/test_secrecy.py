@@ -62,6 +62,7 @@ def test_every_kind_of_secret_was_there(ran: Ran) -> None:
         "page_nonce",
         "refresh_token",
         "session_id",
+        "signature",
         "state",
     }
     assert kinds["access_token"] >= 10
@@ -79,10 +80,14 @@ def test_the_functions_were_talkative(ran: Ran) -> None:
         "callback without its cookie",
         "exchange failed",
         "grant quarantined",
+        "grant revoked",
         "pair not rescued",
         "renewal postponed",
         "token vended",
         "unexpected error",
+        "webhook ignored",
+        "webhook refused",
+        "webhook signed at another time",
     } <= said
     assert {record["service"] for record in records} >= {"callback", "tokens", "refresh"}
     assert "DEBUG:root:flow unlinking" in ran.printed

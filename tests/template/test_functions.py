@@ -21,6 +21,7 @@ FUNCTIONS = (
     "accounts",
     "tokens",
     "unlink",
+    "webhook",
     "refresh",
     "rescue",
 )
@@ -35,6 +36,7 @@ MAY_BE_EMPTY = {
     "authorize": {"PUBLIC_BASE_URL"},
     "callback": {"PUBLIC_BASE_URL"},
     "sessions": {"PUBLIC_BASE_URL", "SCOPES_OPTIONAL", "RETURN_ORIGINS"},
+    "webhook": {"VERIFICATION_FILES"},
 }
 # HTTP API gives up after 30 s, which cannot be raised.
 API_SECONDS = 30
@@ -174,7 +176,7 @@ def test_concurrency_is_reserved_only_by_parameter(
         if "ReservedConcurrentExecutions" in p
     }
 
-    assert set(reserving) == {"authorize", "callback", "refresh"}
+    assert set(reserving) == {"authorize", "callback", "webhook", "refresh"}
     for value in reserving.values():
         condition, wanted, otherwise = value["Fn::If"]
         assert otherwise == {"Ref": "AWS::NoValue"}

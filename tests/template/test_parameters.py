@@ -10,6 +10,7 @@ import pytest
 
 from tiktok_linking.oauth import is_scope
 from tiktok_linking.return_urls import is_origin
+from tiktok_linking.settings import NEEDS, Settings
 
 # (parameter, accepted, refused)
 ANSWERS = [
@@ -37,6 +38,11 @@ ANSWERS = [
     ),
     ("HostedZoneId", ["", "Z0123456789ABCDEFGHIJ"], ["example.com", "/hostedzone/Z1"]),
     ("PublicBaseUrl", ["", "https://link.example.com"], ["https://a.example/", "http://a.example"]),
+    (
+        "VerificationFiles",
+        ["", "tiktokAb1.txt=tiktok-developers-site-verification=Ab1", "a.txt=1,b.txt=2"],
+        ["a.txt", "a.txt=", "=1", "../a=1", "a/b=1", "a.txt=1,", "a.txt=<script>", ".env=1"],
+    ),
     (
         "RefreshSchedule",
         ["rate(2 minutes)", "rate(5 minutes)", "rate(59 minutes)", "rate(1 hour)"],
@@ -66,6 +72,15 @@ def test_the_code_accepts_what_the_template_accepts() -> None:
 
     for answer in accepted["ReturnOrigins"]:
         assert all(is_origin(origin) for origin in answer.split(",") if origin)
+    for answer in accepted["VerificationFiles"]:
+        given = {
+            "POWERTOOLS_SERVICE_NAME": "webhook",
+            **dict.fromkeys(NEEDS["webhook"], "default=aw12"),
+            "VERIFICATION_FILES": answer,
+        }
+        assert len(Settings.from_env(given).verification_files) == len(answer.split(",")) - (
+            not answer
+        )
     for answer in accepted["ScopesRequired"] + accepted["ScopesOptional"]:
         assert all(is_scope(scope) for scope in answer.split(",") if scope)
 

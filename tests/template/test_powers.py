@@ -67,6 +67,10 @@ POWERS: dict[str, set[tuple[str, str]]] = {
         ("secretsmanager:GetSecretValue", "AppSecret"),
         ("lambda:InvokeFunction", "RefreshFunction"),
     },
+    "webhook": {
+        ("dynamodb:UpdateItem", "AccountsTable"),
+        ("secretsmanager:GetSecretValue", "AppSecret"),
+    },
     "refresh": {
         ("dynamodb:Query", "AccountsTable/index/due"),
         ("dynamodb:GetItem", "AccountsTable"),
@@ -213,6 +217,20 @@ def test_marks_touch_no_ciphertext_and_return_none(
 
     assert not set(attributes) & set(records.CIPHERTEXT)
     assert set(attributes) < set(records.SHOWN_ATTRIBUTES)
+    assert condition["StringEqualsIfExists"]["dynamodb:ReturnValues"] == [
+        "NONE",
+        "UPDATED_OLD",
+        "UPDATED_NEW",
+    ]
+
+
+def test_the_webhook_returns_no_item_and_touches_no_data_key(plain: dict[str, Any]) -> None:
+    """It names the ciphertext in order to delete it; nothing of the people, nothing of a key."""
+    condition = statement_of(plain, "webhook", "MarkGrants")["Condition"]
+    attributes = set(condition["ForAllValues:StringEquals"]["dynamodb:Attributes"])
+
+    assert attributes <= {*records.GRANT_ATTRIBUTES, *records.CIPHERTEXT}
+    assert not attributes & {"o", "r", "sc", "ae", "w"}
     assert condition["StringEqualsIfExists"]["dynamodb:ReturnValues"] == [
         "NONE",
         "UPDATED_OLD",

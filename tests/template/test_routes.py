@@ -15,6 +15,8 @@ PUBLIC = {
     "GET /connect/{id}/status",
     "GET /authorize",
     "GET /callback",
+    "POST /webhooks/tiktok",
+    "GET /{file}",
 }
 ROUTES = {
     "GET /connect/{id}": "AuthorizeFunction",
@@ -30,6 +32,8 @@ ROUTES = {
     "PATCH /v1/accounts/{id}": "AccountsFunction",
     "POST /v1/accounts/{id}/token": "TokensFunction",
     "DELETE /v1/accounts/{id}": "UnlinkFunction",
+    "POST /webhooks/tiktok": "WebhookFunction",
+    "GET /{file}": "WebhookFunction",
 }
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.template.test_powers import statement_of
-from tiktok_linking.accounts import RefreshMode, account_id, grant_id
+from tiktok_linking.accounts import RefreshMode, RevokedReason, account_id, grant_id
 from tiktok_linking.adapters.account_table import AccountTable
 from tiktok_linking.adapters.dynamodb import Item, Table, encode
 from tiktok_linking.adapters.records import read_account, read_grant
@@ -98,6 +98,16 @@ def test_changing_an_account_names_no_attribute_that_it_may_not_write(
     change(None)
 
     _is_covered(client, statement_of(plain, "accounts", "ChangeMetadataAndMode"))
+
+
+def test_the_webhook_names_no_attribute_that_it_may_not_write(plain: dict[str, Any]) -> None:
+    client = ListeningClient()
+    table = AccountTable(Table(client, "accounts"))
+
+    table.mark_revoked(GRANT["pk"], RevokedReason.REVOKED_BY_USER, authorised_before=NOON, now=NOON)
+    table.ask_at_once(GRANT["pk"], authorised_by=NOON, renewed_by=NOON, now=NOON)
+
+    _is_covered(client, statement_of(plain, "webhook", "MarkGrants"))
 
 
 def _is_covered(client: ListeningClient, statement: dict[str, Any]) -> None:

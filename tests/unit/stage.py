@@ -21,6 +21,7 @@ from tiktok_linking.breaker import Breaker
 from tiktok_linking.linking import Linking
 from tiktok_linking.oauth import TokenAnswer
 from tiktok_linking.ports import AuthorisedPair, Journal, Saved, TikTok
+from tiktok_linking.removing import Removing
 from tiktok_linking.renewal import Renewal
 from tiktok_linking.rescuing import Rescuing
 from tiktok_linking.runs import Planned, plan
@@ -116,6 +117,15 @@ class Stage:
             credentials=self.credentials,
             tiktok=self.tiktok,
             door=self.door,
+            now=self.clock,
+        )
+
+    def removing(self) -> Removing:
+        """The webhook function's use case."""
+        return Removing(
+            removals=self.accounts,
+            credentials=self.credentials,
+            client_keys={samples.REGISTRATION: CLIENT_KEY},
             now=self.clock,
         )
 

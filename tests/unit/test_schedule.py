@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from tests.fakes.clock import NOON
 from tiktok_linking.accounts import RefreshMode
-from tiktok_linking.schedule import SLOT, USED_MARK_EVERY, RenewalPolicy, renewal_floor, slot_of
+from tiktok_linking.schedule import (
+    SLOT,
+    USED_MARK_EVERY,
+    RenewalPolicy,
+    at_once,
+    is_at_once,
+    renewal_floor,
+    slot_of,
+)
 
 IDS = st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=24, max_size=24)
 LIVES = st.integers(min_value=60, max_value=400 * 86_400).map(lambda s: timedelta(seconds=s))
@@ -180,3 +188,13 @@ def test_a_renewed_warm_grant_is_not_due_again_at_once(
 
     assert found is not None
     assert slot_of(found) > now
+
+
+@given(MOMENTS)
+def test_at_once_is_before_now_and_beside_every_slot(moment: datetime) -> None:
+    due_at = at_once(moment)
+
+    assert timedelta(0) < moment - due_at <= SLOT + timedelta(milliseconds=1)
+    assert is_at_once(due_at)
+    assert not is_at_once(slot_of(moment))
+    assert not is_at_once(None)

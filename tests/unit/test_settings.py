@@ -148,3 +148,20 @@ def test_a_problem_never_quotes_a_value() -> None:
     found = problems(APP_REGISTRATIONS="canary secret", TIKTOK_API_BASE_URL="http://canary")
 
     assert "canary" not in "; ".join(found)
+
+
+def test_files_are_read_by_name_and_may_hold_an_equals_sign() -> None:
+    files = "a.txt=tiktok-developers-site-verification=Ab1,b.html=x"
+
+    assert settings("webhook", VERIFICATION_FILES=files).verification_files == {
+        "a.txt": "tiktok-developers-site-verification=Ab1",
+        "b.html": "x",
+    }
+    assert settings("webhook").verification_files == {}
+
+
+@pytest.mark.parametrize("files", ["a.txt", "a.txt=", "=x", "../a=x", "a/b=x", ".env=x", "a=<b>"])
+def test_files_of_another_form_are_named(files: str) -> None:
+    assert problems("webhook", VERIFICATION_FILES=files) == [
+        "VERIFICATION_FILES is not a list of name=content"
+    ]

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NoReturn
 
+from tiktok_linking.errors import ActionBy
+
 
 class Secret:
     """A string that must not be printed: repr and str are masked, json and pickle refuse it."""
@@ -52,6 +54,32 @@ class RelinkReason(StrEnum):
     ROTATION_LOST = "rotation_lost"
     REVOKED_BY_USER = "revoked_by_user"
     SCOPES_WITHDRAWN = "scopes_withdrawn"
+
+
+class RevokedReason(StrEnum):
+    """Why TikTok ended a grant, in the order of its numbers."""
+
+    REMOVED_AT_TIKTOK = "removed_at_tiktok"
+    REVOKED_BY_USER = "revoked_by_user"
+    TIKTOK_ACCOUNT_DELETED = "tiktok_account_deleted"
+    TIKTOK_AGE_CHANGED = "tiktok_age_changed"
+    TIKTOK_ACCOUNT_BANNED = "tiktok_account_banned"
+    REVOKED_BY_DEVELOPER = "revoked_by_developer"
+
+
+_NOBODY_CAN_LINK_AGAIN = frozenset(
+    {
+        RevokedReason.TIKTOK_ACCOUNT_DELETED,
+        RevokedReason.TIKTOK_AGE_CHANGED,
+        RevokedReason.TIKTOK_ACCOUNT_BANNED,
+        RevokedReason.REVOKED_BY_DEVELOPER,  # the team's own will
+    }
+)
+
+
+def action_on_revoked(reason: str | None) -> ActionBy:
+    """Who can do something about a revoked grant."""
+    return ActionBy.NOBODY if reason in _NOBODY_CAN_LINK_AGAIN else ActionBy.END_USER
 
 
 class RefreshMode(StrEnum):

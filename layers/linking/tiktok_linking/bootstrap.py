@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tiktok_linking.adapters.tiktok import TikTokClient
     from tiktok_linking.linking import Linking
     from tiktok_linking.ports import Saved
+    from tiktok_linking.removing import Removing
     from tiktok_linking.renewal import Renewal
     from tiktok_linking.rescuing import Rescuing
     from tiktok_linking.unlinking import Unlinking
@@ -294,6 +295,19 @@ def rescuing() -> Rescuing:
         authorisations=accounts(),
         sessions=sessions(),
         policy=policy(),
+        now=now,
+    )
+
+
+@functools.cache
+def removing() -> Removing:
+    """What TikTok's webhooks lead to."""
+    from tiktok_linking.removing import Removing
+
+    return Removing(
+        removals=accounts(),
+        credentials=credentials(),
+        client_keys=settings().app_registrations,
         now=now,
     )
 

@@ -54,9 +54,16 @@ class LinkingError(Exception):
     title = "Something went wrong"
 
     def __init__(
-        self, detail: str = "", *, retry_after: int | None = None, **facts: object
+        self,
+        detail: str = "",
+        *,
+        retry_after: int | None = None,
+        action_by: ActionBy | None = None,
+        **facts: object,
     ) -> None:
         super().__init__(detail or self.title)
+        if action_by is not None:
+            self.action_by = action_by
         self.detail = detail
         self.retry_after = retry_after
         self.facts = facts

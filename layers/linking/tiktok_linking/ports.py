@@ -18,6 +18,7 @@ from tiktok_linking.accounts import (
     Profile,
     RefreshMode,
     RelinkReason,
+    RevokedReason,
     SealedPair,
     Secret,
     grant_id,
@@ -231,6 +232,34 @@ class Authorisations(Protocol):
 
     def save_account(self, account: Account) -> None:
         """Put or revive one account row."""
+
+
+class Ended(StrEnum):
+    """What a removal at TikTok met here."""
+
+    NOW = "now"
+    """It ended the grant, with this call."""
+    NOT_BEFORE = "not_before"
+    """The stored authorisation is not older than asked for; nothing was written."""
+    ALREADY = "already_ended"
+    UNKNOWN = "unknown_account"
+
+
+class Removals(Protocol):
+    """What the webhook writes: it reads nothing."""
+
+    def mark_revoked(
+        self, grant_id: str, reason: RevokedReason, *, authorised_before: datetime, now: datetime
+    ) -> Ended:
+        """End a grant that was authorised before then, and delete its ciphertext.
+
+        A pair in flight finds no home; one authorised before then does not land any more.
+        """
+
+    def ask_at_once(
+        self, grant_id: str, *, authorised_by: datetime, renewed_by: datetime, now: datetime
+    ) -> bool:
+        """Make an active grant due, unless it was authorised or renewed after those times."""
 
 
 class Directory(Protocol):

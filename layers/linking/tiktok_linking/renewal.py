@@ -58,7 +58,7 @@ from tiktok_linking.ports import (
     TikTok,
 )
 from tiktok_linking.registrations import ClientsToTry
-from tiktok_linking.schedule import RenewalPolicy, renewal_floor, slot_of
+from tiktok_linking.schedule import RenewalPolicy, is_at_once, renewal_floor, slot_of
 
 logger = logging.getLogger("tiktok_linking.renewal")
 
@@ -205,7 +205,7 @@ class Renewal:
         """
         if grant.due_at is None or grant.pair is None:
             return False
-        if grant.is_in_doubt:
+        if grant.is_in_doubt or is_at_once(grant.due_at):
             return True
         due_at = self._next_due(grant, grant.pair.issued_at, grant.pair.expires_at)
         if due_at is not None and due_at <= now:
@@ -365,6 +365,8 @@ class Renewal:
         """
         now = self.now()
         reason = RelinkReason.ROTATION_LOST if lost else RelinkReason.REFRESH_TOKEN_REJECTED
+        if is_at_once(grant.due_at):
+            reason = RelinkReason.REVOKED_BY_USER  # TikTok told of a removal, and now confirms it
         if grant.is_in_doubt and grant.reason is not None:
             reason = RelinkReason(grant.reason)  # the flag was right after all
         is_flagged = self.grants.require_relink(grant, reason, now=now)

@@ -102,6 +102,22 @@ def slot_of(moment: datetime) -> datetime:
     return datetime.fromtimestamp(seconds - seconds % int(SLOT.total_seconds()), UTC)
 
 
+_BESIDE = timedelta(milliseconds=1)
+
+
+def at_once(now: datetime) -> datetime:
+    """A due time for a grant that TikTok is to be asked about, whether it is due or not.
+
+    It lies just before a slot, by which the worker knows it, and before now, whenever that is.
+    """
+    return slot_of(now) - _BESIDE
+
+
+def is_at_once(due_at: datetime | None) -> bool:
+    """Whether a due time that was read says to ask TikTok in any case."""
+    return due_at is not None and due_at + _BESIDE == slot_of(due_at + _BESIDE)
+
+
 def renewal_floor(issued_at: datetime, expires_at: datetime) -> timedelta:
     """The least time between two renewals of one grant, unless TikTok refused the token."""
     return min(timedelta(minutes=10), (expires_at - issued_at) / 2)

@@ -55,13 +55,22 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "HEALTH_CHECK_DAYS",
     ),
     "rescue": ("ACCOUNTS_TABLE", "SESSIONS_TABLE", "WARM_FOR_HOURS", "HEALTH_CHECK_DAYS"),
+    "webhook": ("ACCOUNTS_TABLE", "APP_REGISTRATIONS", "APP_SECRET_ARN"),
 }
 """What each function cannot work without; tests/template holds template.yaml against it."""
 
-MAY_BE_EMPTY = ("PUBLIC_BASE_URL", "SCOPES_OPTIONAL", "RETURN_ORIGINS", "APP_NAME")
+MAY_BE_EMPTY = (
+    "PUBLIC_BASE_URL",
+    "SCOPES_OPTIONAL",
+    "RETURN_ORIGINS",
+    "APP_NAME",
+    "VERIFICATION_FILES",
+)
 
 _REGISTRATION = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _CLIENT_KEY = re.compile(r"[A-Za-z0-9_-]{4,64}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_FILE_CONTENT = re.compile(r"[A-Za-z0-9 ._~:/+=-]{1,512}")
 
 
 class ConfigurationError(Exception):
@@ -83,6 +92,7 @@ class Settings:
     scopes_required: tuple[str, ...] = ()
     scopes_optional: tuple[str, ...] = ()
     return_origins: tuple[str, ...] = ()
+    verification_files: Mapping[str, str] = field(default_factory=dict)
     sessions_table: str = ""
     accounts_table: str = ""
     sealing_key_arn: str = ""
@@ -118,6 +128,7 @@ class Settings:
             scopes_required=read.scopes("SCOPES_REQUIRED"),
             scopes_optional=read.scopes("SCOPES_OPTIONAL"),
             return_origins=read.origins("RETURN_ORIGINS"),
+            verification_files=read.files("VERIFICATION_FILES"),
             sessions_table=env.get("SESSIONS_TABLE", ""),
             accounts_table=env.get("ACCOUNTS_TABLE", ""),
             sealing_key_arn=env.get("SEALING_KEY_ARN", ""),
@@ -172,6 +183,17 @@ class _Reader:
                 self.problems.append(f"{name} is not a list of name=client_key")
                 return {}
             found[registration] = client_key
+        return found
+
+    def files(self, name: str) -> dict[str, str]:
+        """Small public files by name; a content may hold an equals sign, as TikTok's does."""
+        found = {}
+        for part in self._parts(name):
+            file, _, content = part.partition("=")
+            if not _FILE_NAME.fullmatch(file) or not _FILE_CONTENT.fullmatch(content):
+                self.problems.append(f"{name} is not a list of name=content")
+                return {}
+            found[file] = content
         return found
 
     def scopes(self, name: str) -> tuple[str, ...]:

@@ -10,7 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tiktok_linking.accounts import Account, Grant, SealedPair, Secret, Status
+from tiktok_linking.accounts import (
+    Account,
+    Grant,
+    SealedPair,
+    Secret,
+    Status,
+    action_on_revoked,
+)
 from tiktok_linking.errors import (
     AccountRevoked,
     AccountUnlinked,
@@ -26,7 +33,7 @@ from tiktok_linking.errors import (
     StoreUnavailable,
 )
 from tiktok_linking.ports import Links, Outcome, RefreshDoor, RenewalReport, Sealing
-from tiktok_linking.schedule import USED_MARK_EVERY, RenewalPolicy
+from tiktok_linking.schedule import USED_MARK_EVERY, RenewalPolicy, is_at_once
 
 logger = logging.getLogger("tiktok_linking.vending")
 
@@ -121,7 +128,11 @@ class Vending:
         if account.unlinked_at is not None or grant.status is Status.UNLINKED:
             raise AccountUnlinked(account_id=account_id)
         if grant.status is Status.REVOKED:
-            raise AccountRevoked(account_id=account_id, reason=grant.reason)
+            raise AccountRevoked(
+                account_id=account_id,
+                reason=grant.reason,
+                action_by=action_on_revoked(grant.reason),
+            )
         return grant, account
 
     def _with_deadline_passed(self, grant: Grant) -> Grant:
@@ -151,6 +162,8 @@ class Vending:
         """Keep used accounts warm; at most one write in six hours, and never worth an error."""
         if grant.last_used_at is not None and grant.last_used_at + USED_MARK_EVERY > now:
             return
+        if is_at_once(grant.due_at):
+            return  # TikTok is about to be asked whether there is anything to keep warm
         due_at = None
         if grant.status is Status.ACTIVE:
             due_at = self.policy.next_due(

@@ -14,6 +14,7 @@ from tiktok_linking.accounts import (
     Grant,
     RefreshMode,
     RelinkReason,
+    RevokedReason,
     Status,
     owner_key,
     split_account_id,
@@ -34,8 +35,8 @@ from tiktok_linking.adapters.records import (
     read_grant,
 )
 from tiktok_linking.circuit import Circuit
-from tiktok_linking.ports import AuthorisedPair, Batch, Failure, RenewedPair, Saved
-from tiktok_linking.schedule import slot_of
+from tiktok_linking.ports import AuthorisedPair, Batch, Ended, Failure, RenewedPair, Saved
+from tiktok_linking.schedule import at_once, is_at_once, slot_of
 
 # What every stored pair settles: the lease, the intent and the record of failures.
 _ANSWERED = ("lo", "lu", "it", "rc", "ff", "fc", "fe", "fl", "bo", "ev")
@@ -46,7 +47,7 @@ _EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
 
 
 class AccountTable:
-    """Implements the ports Grants, Links, Authorisations and Directory on one table.
+    """Implements the ports Grants, Links, Removals, Authorisations and Directory on one table.
 
     Which of these a function can really use is decided by its role in template.yaml.
     """
@@ -259,12 +260,14 @@ class AccountTable:
         """See ports.Links. A renewal that came in between has marked better than we could."""
         if grant.pair is None:
             return
+        # A slot that moved was moved by somebody who knew more.
+        slot = "attribute_not_exists(da)" if grant.due_at is None else "da = :da"
         try:
             self._table.update(
                 grant_key(grant.id),
                 Update(sets={"us": now} | _due(grant.id, due_at), removes=("ev",)),
-                condition="fp = :fp",
-                values={":fp": grant.pair.fingerprint},
+                condition=f"fp = :fp AND {slot}",
+                values={":fp": grant.pair.fingerprint, ":da": grant.due_at},
             )
         except ConditionFailed:
             return
@@ -344,6 +347,56 @@ class AccountTable:
             )
         except ConditionFailed as failed:
             return "fp" not in failed.old
+        return True
+
+    # -- Removals -------------------------------------------------------------------------------
+
+    def mark_revoked(
+        self, grant_id: str, reason: RevokedReason, *, authorised_before: datetime, now: datetime
+    ) -> Ended:
+        """See ports.Removals. An unlink that has begun keeps the end of its grant to itself."""
+        settled = [name for name in _SETTLED if name not in ("rs", "ev")]
+        try:
+            self._table.update(
+                grant_key(grant_id),
+                Update(
+                    sets={
+                        "st": Status.REVOKED.value,
+                        "rs": reason.value,
+                        "ua": authorised_before,
+                        "ev": "account.revoked",
+                    },
+                    removes=("a", "f", "fp", "pi", "ds", "da", *settled),
+                    adds={"v": 1},
+                ),
+                condition="attribute_exists(fp) AND attribute_not_exists(rv) AND au < :before",
+                values={":before": authorised_before},
+            )
+        except ConditionFailed as failed:
+            if not failed.old:
+                return Ended.UNKNOWN
+            is_ended = "rv" in failed.old or "fp" not in failed.old
+            return Ended.ALREADY if is_ended else Ended.NOT_BEFORE
+        return Ended.NOW
+
+    def ask_at_once(
+        self, grant_id: str, *, authorised_by: datetime, renewed_by: datetime, now: datetime
+    ) -> bool:
+        """See ports.Removals."""
+        try:
+            self._table.update(
+                grant_key(grant_id),
+                Update(sets={"ds": due_shard(grant_id), "da": at_once(now)}, removes=("ev",)),
+                condition="attribute_exists(fp) AND attribute_not_exists(rv) AND st = :active"
+                " AND au <= :authorised AND lx <= :renewed",
+                values={
+                    ":active": Status.ACTIVE.value,
+                    ":authorised": authorised_by,
+                    ":renewed": renewed_by,
+                },
+            )
+        except ConditionFailed:
+            return False
         return True
 
     # -- Authorisations -------------------------------------------------------------------------
@@ -477,7 +530,9 @@ class AccountTable:
             wished = [read_account(row) for row in rows]
             modes = [a.mode for a in wished if a.unlinked_at is None]
             eager = max(modes, key=_EAGERNESS.index, default=mode)
-            sets = {"md": eager.value} | _due(grant.id, due_at(eager))
+            sets = {"md": eager.value}
+            if not is_at_once(grant.due_at):
+                sets |= _due(grant.id, due_at(eager))
         self._table.update(
             grant_key(grant.id),
             Update(sets=sets, removes=("ev",), adds={"v": 1}),

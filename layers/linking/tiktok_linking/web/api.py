@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tiktok_linking.accounts import days_until
+from tiktok_linking.accounts import Status, action_on_revoked, days_until
 from tiktok_linking.directory import Listed
 from tiktok_linking.errors import ActionBy, LinkingError, NotFound
 from tiktok_linking.sessions import ACTION_BY, LinkSession, SessionStatus
@@ -160,12 +160,15 @@ def account_body(listed: Listed, now: datetime) -> dict[str, Any]:
     status = listed.status(now)
     profile = account.profile
     failing = grant.failing_since if status.value == "active" else None
+    action_by = _STATUS_ACTION[status.value]
+    if status is Status.REVOKED:
+        action_by = action_on_revoked(grant.reason)
     body: dict[str, Any] = {
         "id": account.id,
         "provider": "tiktok",
         "app_registration": account.registration,
         "status": status.value,
-        "action_by": _STATUS_ACTION[status.value].value,
+        "action_by": action_by.value,
         "end_user_id": account.end_user_id,
         "tenant_id": account.tenant_id,
         "open_id": account.open_id,
