@@ -209,7 +209,7 @@ def observing() -> Iterator[Observer]:
 
 def statement_at(root: Path, file: str, line: int) -> Statement:
     """The innermost statement whose own lines hold this one; of a block, its head alone."""
-    known = _statements(root / PACKAGE / file)
+    known = _statements((root / PACKAGE / file).resolve())
     return known.get(line) or Statement(file, "?", f"line {line}")
 
 
