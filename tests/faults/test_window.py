@@ -39,28 +39,32 @@ def seen(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     return list(Observer(stage, folder).variants())
 
 
+def ran_in(seen: Seen, window: str) -> dict[str, None]:
+    """The statements of all tapes of a window, in order."""
+    tapes = [tape for tape, kind in seen if kind == window]
+    return dict.fromkeys(str(statement) for tape in tapes for statement in tape.statements())
+
+
 @pytest.mark.parametrize("window", [RENEWAL, EXCHANGE])
 def test_no_statement_runs_in_the_window_that_is_not_listed(seen: Seen, window: str) -> None:
     """What must run there is added by `python -m tests.faults.window --write`, and to be judged."""
-    ran = dict.fromkeys(
-        str(statement) for tape, kind in seen if kind == window for statement in tape.statements()
-    )
+    new = [line for line in ran_in(seen, window) if line not in listed()[window]]
 
-    assert [line for line in ran if line not in listed()[window]] == []
+    assert not new, "\n".join(["a fresh pair is in memory alone while this runs:", *new])
 
 
 @pytest.mark.parametrize("window", [RENEWAL, EXCHANGE])
 def test_the_list_names_nothing_that_left_the_window(seen: Seen, window: str) -> None:
     """Else it could come back unseen: `python -m tests.faults.window --write`."""
-    ran = {
-        str(statement) for tape, kind in seen if kind == window for statement in tape.statements()
-    }
+    gone = [line for line in listed()[window] if line not in ran_in(seen, window)]
 
-    assert [line for line in listed()[window] if line not in ran] == []
+    assert not gone, "\n".join(["window.txt lists what does not run there:", *gone])
 
 
 def test_a_renewal_calls_logs_and_sleeps_nowhere_before_its_pair_is_kept(seen: Seen) -> None:
-    assert [tape.forbidden() for tape, kind in seen if kind == RENEWAL and tape.forbidden()] == []
+    found = {what for tape, kind in seen if kind == RENEWAL for what in tape.forbidden()}
+
+    assert not found, "\n".join(sorted(found))
 
 
 def test_an_exchange_calls_nothing_but_its_save(seen: Seen) -> None:
