@@ -28,9 +28,9 @@ from local.wire import call_name
 BYTE = "byte"
 """Bytes of the answer have been read. The last such mark is the answer's last byte."""
 SYNCING = "syncing"
-"""A file is about to be synchronised: what comes until DURABLE is the disk's time."""
+"""A file is about to be synchronised, which takes the disk's time."""
 DURABLE = "durable"
-"""A file that was synchronised has got its name."""
+"""A file has got the name by which it is found: it survives the end of this process."""
 ACKNOWLEDGED = "acknowledged"
 LINE = "line"
 CALL = "call"
@@ -87,24 +87,20 @@ class Tape:
         return reading
 
     def _watch_disk(self) -> None:
-        synced = False
         fsync = os.fsync
 
         def syncing(descriptor: int) -> None:
-            nonlocal synced
             self.mark(SYNCING)
             fsync(descriptor)
-            synced = True
 
         self._replace(os, "fsync", syncing)
         for name in ("rename", "replace", "link"):
-            self._replace(os, name, self._naming(getattr(os, name), lambda: synced))
+            self._replace(os, name, self._naming(getattr(os, name)))
 
-    def _naming(self, name: Callable[..., None], is_synced: Callable[[], bool]) -> Any:
+    def _naming(self, name: Callable[..., None]) -> Callable[..., None]:
         def naming(*args: Any, **kwargs: Any) -> None:
             name(*args, **kwargs)
-            if is_synced():
-                self.mark(DURABLE)
+            self.mark(DURABLE)
 
         return naming
 

@@ -393,6 +393,8 @@ def _measured(traced: Mapping[str, Tape], timed: Mapping[str, Sequence[Tape]], c
 
 
 def _spread(tapes: Sequence[Tape], kind: str) -> str:
+    if not all(any(mark.kind == kind for mark in tape.marks) for tape in tapes):
+        return "not asked"
     times = sorted(tape.milliseconds_to(kind) for tape in tapes)
     p99 = times[math.ceil(0.99 * len(times)) - 1]
     return f"{statistics.median(times):.2f} / {p99:.2f} / {times[-1]:.2f}"
