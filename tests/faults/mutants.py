@@ -82,8 +82,11 @@ class Theatre:
         self._concerned: frozenset[str] = frozenset()
 
     def play(self, name: str, changes: Sequence[Change], functions: frozenset[str]) -> None:
-        """Run this version from here on. It concerns these functions alone, whose processes are
-        replaced, and those that the version before it concerned."""
+        """Run this version from here on.
+
+        It concerns these functions alone: their processes are replaced, and those of the functions
+        that the version before it concerned.
+        """
         _provide(self.folder, name, changes)
         for function in functions | self._concerned:
             self.world.arm_fault(function, cold=True)
