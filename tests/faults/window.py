@@ -310,6 +310,10 @@ def kill_at(stage: Stage, line: int) -> Killed:
     return Killed(line, f"silent: {answer.status_code} {body.get('code')}")
 
 
+class WrongEnd(Exception):
+    """With the whole report and each wrong end."""
+
+
 LOST = "relink_required, rotation_lost"
 
 
@@ -322,7 +326,11 @@ def first_safe_line(tape: Tape) -> int:
 
 
 def report(*, count: int = 300, kill: bool = False) -> str:
-    """Observe, and tell it in Markdown. Timed invocations are not traced: tracing slows them."""
+    """Observe, and tell it in Markdown. Timed invocations are not traced: tracing slows them.
+
+    Raises:
+        WrongEnd: a renewal that was killed at a line did not end as that line must.
+    """
     with observing() as observer:
         account = observer.stage.link(observer.stage.person())
         observer.renewals(account, 3, traced=False)  # the first ones load code and open connections
@@ -340,6 +348,10 @@ def report(*, count: int = 300, kill: bool = False) -> str:
             total = tape.early_lines + tape.lines_to_acknowledgement + 1
             killed = [_told(kill_at(observer.stage, line), total) for line in range(total)]
             text += "\n" + _killed(tape, killed)
+            safe = first_safe_line(tape)
+            wrong = [k for k in killed if k.outcome != (LOST if k.line < safe else "ok")]
+            if wrong:
+                raise WrongEnd("\n".join([text, *map(str, wrong)]))
     return text
 
 
@@ -431,7 +443,11 @@ def main() -> int:
         write_list(statements)
         print(", ".join(f"{window}: {len(found)}" for window, found in statements.items()))
         return 0
-    print(report(count=wanted.count, kill=wanted.kill), end="")
+    try:
+        print(report(count=wanted.count, kill=wanted.kill), end="")
+    except WrongEnd as wrong:
+        print(wrong)
+        return 1
     return 0
 
 
