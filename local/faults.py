@@ -26,6 +26,10 @@ throttle       the answer is the service's throttling error
 hang           nothing is heard until the caller's own patience ends; nothing was done
 stall          the process sleeps for `seconds` after the call, as a frozen machine does
 kill_line      the process ends `line` executed lines of ours after the call
+hold           after the call the process waits until the file `until` is there, and makes
+               `<until>.held` when it begins to: a frozen machine that a test wakes up
+trace_window   nothing; what runs after the call is written to the file `report` (local.probe)
+time_window    nothing; the times of the same steps are written there, untraced
 =============  ==================================================================================
 """
 
@@ -35,6 +39,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -42,6 +47,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
+from local import probe
 from local.wire import Around, Call, Send
 
 KINDS = (
@@ -55,6 +61,9 @@ KINDS = (
     "hang",
     "stall",
     "kill_line",
+    "hold",
+    "trace_window",
+    "time_window",
 )
 KILLED = 137
 
@@ -118,11 +127,23 @@ def _act(fault: Mapping[str, Any], call: Call, send: Send) -> Any:
             answer = send()
             _die_after_lines(int(fault["line"]))
             return answer
+        case "hold":
+            answer = send()
+            _hold(Path(fault["until"]))
+            return answer
+        case "trace_window" | "time_window" as kind:
+            return probe.watch(send(), Path(fault["report"]), traced=kind == "trace_window")
     raise ValueError(f"no fault {fault['kind']}")
 
 
 def _die() -> None:
     os._exit(KILLED)
+
+
+def _hold(until: Path) -> None:
+    until.with_name(f"{until.name}.held").touch()
+    while not until.exists():
+        time.sleep(0.01)
 
 
 def _drop(answer: Any) -> None:
