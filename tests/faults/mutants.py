@@ -143,7 +143,8 @@ class Theatre:
     def lose_environments(self) -> None:
         """Empty the temporary folders, as a new execution environment has them."""
         for journal in (self.world.directory / "local/tmp").glob("*/*/journal"):
-            shutil.rmtree(journal)
+            for kept in journal.iterdir():  # the folder itself is the process's
+                kept.unlink()
 
     def end_of(self, account: str) -> str:
         """Two clean runs with the clock moved, then whether TikTok takes what the stack vends."""

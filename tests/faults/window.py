@@ -8,7 +8,7 @@ While it is open, a pair that TikTok has issued is in this process's memory and 
 runs in it is observed on real invocations (`local.probe`). `window.txt` names every statement that
 may; a new one fails tests/faults/test_window.py, so that nobody widens the window by accident.
 
-A renewal's first durable byte is the journal's: written, synchronised, named. A link's exchange has
+A renewal's first durable byte is the journal's: written and named. A link's exchange has
 no journal, since a person is there to press the button again: its first durable byte is DynamoDB's
 acknowledgement of the save.
 """
