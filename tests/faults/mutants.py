@@ -404,7 +404,7 @@ MUTANTS = (
             Change(
                 "adapters/account_table.py",
                 '            if failed.old.get("wi") == renewed.write_id:\n'
-                "                return Saved.STORED\n"
+                '                return Saved.REVIVED if "rs" in failed.old else Saved.STORED\n'
                 '            return Saved.NEWER if "fp" in failed.old else Saved.ENDED\n',
                 "            del failed\n            return Saved.ENDED\n",
             ),
