@@ -8,7 +8,7 @@ from typing import Any
 
 from tiktok_linking import bootstrap
 from tiktok_linking.accounts import Secret
-from tiktok_linking.errors import InvalidRequest, StateMismatch
+from tiktok_linking.errors import InvalidRequest, StateMismatch, StoreUnavailable
 from tiktok_linking.linking import Answer, Arrival, Landing
 from tiktok_linking.observability import logger
 from tiktok_linking.return_urls import with_result
@@ -64,6 +64,17 @@ def land(arrival: Arrival, pages: Pages) -> Response:
     return redirect("/connect/" + session.id, cookies=cookies)
 
 
+def _land_leftovers() -> None:
+    """What an earlier invocation left in this environment when it died comes first."""
+    try:
+        landed = bootstrap.land_leftovers()
+    except StoreUnavailable as error:
+        log.warning("leftover not landed", extra={"why": str(error)})
+    else:
+        if landed:
+            log.warning("leftovers landed", extra={"pairs": landed})
+
+
 def _word(value: str | None) -> str | None:
     """A word of the protocol, or a marker that something unreadable stood there."""
     if value is None:
@@ -82,6 +93,7 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             return Response(204, "", HEADERS).as_event()
         if not request.is_navigation:
             raise InvalidRequest("not opened as a page")
+        _land_leftovers()
         arrival = bootstrap.linking().finish(
             read_answer(request), request.cookies, deadline=bootstrap.deadline_of(context)
         )

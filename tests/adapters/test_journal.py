@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.test_parcels import RENEWED
+from tests.adapters.test_parcels import AUTHORISED, RENEWED
 from tests.fakes.happenings import Happenings
 from tests.fakes.journal import MemoryJournal
 from tiktok_linking.adapters.journal import FileJournal
@@ -38,6 +38,25 @@ def test_an_entry_is_forgotten_once_it_is_stored(journal: Journal) -> None:
     journal.forget(RENEWED)
 
     assert journal.find(RENEWED.grant_id, RENEWED.spent) is None
+
+
+def test_what_an_exchange_left_is_found_by_whoever_comes_next(journal: Journal) -> None:
+    other = replace(AUTHORISED, write_id=b"auth-009")
+    journal.append(AUTHORISED)
+    journal.append(RENEWED)
+    journal.append(other)
+
+    assert sorted(pair.write_id for pair in journal.leftovers()) == [
+        AUTHORISED.write_id,
+        other.write_id,
+    ]
+    assert AUTHORISED in journal.leftovers()
+    journal.forget(AUTHORISED)
+    assert list(journal.leftovers()) == [other]
+
+
+def test_nothing_is_left_where_nothing_died(journal: Journal) -> None:
+    assert list(journal.leftovers()) == []
 
 
 def test_entries_stand_beside_each_other(journal: Journal) -> None:

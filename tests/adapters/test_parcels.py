@@ -117,6 +117,16 @@ RENEWED = RenewedPair(
 )
 
 
+AUTHORISED = AuthorisedPair(
+    registration="default",
+    open_id=samples.OPEN_ID,
+    authorised_at=NOON,
+    write_id=b"auth-001",
+    pair=RENEWED.pair,
+    account=None,
+)
+
+
 def test_a_parcel_is_one_line_far_below_what_a_queue_takes() -> None:
     """SQS takes 256 KiB; tokens of 4,096 characters and the largest metadata must fit."""
     pair = replace(RENEWED.pair, access=b"a" * 4200, refresh=b"r" * 4200)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tests.fakes.happenings import Happenings
-from tiktok_linking.ports import RenewedPair
+from tiktok_linking.ports import AuthorisedPair, RenewedPair
 
 
 class MemoryJournal:
@@ -11,22 +13,34 @@ class MemoryJournal:
 
     def __init__(self, happenings: Happenings) -> None:
         self._happenings = happenings
-        self._entries: dict[tuple[str, bytes], RenewedPair] = {}
+        self._entries: dict[tuple[str, bytes], RenewedPair | AuthorisedPair] = {}
 
-    def append(self, renewed: RenewedPair) -> None:
+    def append(self, pair: RenewedPair | AuthorisedPair) -> None:
         """See ports.Journal."""
         with self._happenings.call("journal.append"):
-            self._entries[renewed.grant_id, renewed.spent] = renewed
+            self._entries[_place(pair)] = pair
 
     def find(self, grant_id: str, spent: bytes) -> RenewedPair | None:
         """See ports.Journal."""
         with self._happenings.call("journal.find"):
-            return self._entries.get((grant_id, spent))
+            found = self._entries.get((grant_id, spent))
+            return found if isinstance(found, RenewedPair) else None
 
-    def forget(self, renewed: RenewedPair) -> None:
+    def leftovers(self) -> Sequence[AuthorisedPair]:
+        """See ports.Journal."""
+        with self._happenings.call("journal.leftovers"):
+            return [pair for pair in self._entries.values() if isinstance(pair, AuthorisedPair)]
+
+    def forget(self, pair: RenewedPair | AuthorisedPair) -> None:
         """See ports.Journal."""
         with self._happenings.call("journal.forget"):
-            self._entries.pop((renewed.grant_id, renewed.spent), None)
+            self._entries.pop(_place(pair), None)
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _place(pair: RenewedPair | AuthorisedPair) -> tuple[str, bytes]:
+    if isinstance(pair, RenewedPair):
+        return pair.grant_id, pair.spent
+    return "authorised", pair.write_id

@@ -137,6 +137,7 @@ class Stage:
             tiktok=self.tiktok,
             sealing=self.sealing,
             credentials=self.credentials,
+            journal=self.journal,
             rescue=self.rescue,
             policy=self.policy,
             client_keys={samples.REGISTRATION: CLIENT_KEY},

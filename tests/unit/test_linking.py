@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes import samples
 from tests.fakes.credentials import CLIENT_KEY
+from tests.fakes.happenings import Killed
 from tests.unit.stage import Stage
 from tiktok_linking.accounts import Secret, Status
 from tiktok_linking.errors import (
@@ -278,11 +279,49 @@ def test_everything_is_checked_before_the_code_is_spent_and_saved_right_after(
     exchanged = stage.calls.index("tiktok.exchange")
     assert stage.calls[0] == "sessions.consume"
     assert "sealing.prepare" in stage.calls[:exchanged]
-    assert stage.calls[exchanged + 1 : exchanged + 3] == [
+    assert stage.calls[exchanged + 1 : exchanged + 4] == [
         "sealing.seal_pair",
+        "journal.append",
         "authorisations.save_authorised",
     ]
-    assert stage.calls.index("tiktok.profile") > exchanged + 2
+    assert stage.calls.index("tiktok.profile") > exchanged + 3
+    assert len(stage.journal) == 0
+
+
+@pytest.mark.parametrize("died_at", ["authorisations.save_authorised", "tiktok.profile"])
+def test_a_pair_whose_invocation_died_is_left_for_the_next(
+    stage: Stage, open_session: OpenSession, died_at: str
+) -> None:
+    browser = open_session()
+    stage.tiktok.answers.append(samples.answer())
+    stage.happenings.before(died_at, Killed())
+    with pytest.raises(Killed):
+        browser.come_back()
+
+    (left,) = stage.journal.leftovers()
+    stage.rescuing().land(left)
+    stage.rescuing().land(left)  # twice, where the first could not forget it
+
+    assert stage.grant().status is Status.ACTIVE
+    assert status_of(stage, browser) is SessionStatus.COMPLETED
+
+
+def status_of(stage: Stage, browser: Browser) -> SessionStatus:
+    session = stage.sessions.read(browser.session.id)
+    assert session is not None
+    return session.status
+
+
+def test_a_journal_that_cannot_be_written_stops_no_link(
+    stage: Stage, open_session: OpenSession
+) -> None:
+    browser = open_session()
+    stage.tiktok.answers.append(samples.answer())
+    stage.happenings.before("journal.append", StoreUnavailable("disk full"))
+
+    browser.come_back()
+
+    assert status_of(stage, browser) is SessionStatus.COMPLETED
 
 
 def test_a_callback_costs_four_writes_and_two_requests_to_tiktok(

@@ -22,6 +22,7 @@ from tiktok_linking.settings import Settings
 if TYPE_CHECKING:
     from tiktok_linking.adapters.account_table import AccountTable
     from tiktok_linking.adapters.credentials import SecretsManagerCredentials
+    from tiktok_linking.adapters.journal import FileJournal
     from tiktok_linking.adapters.queues import SqsRenewalQueue, SqsRescueQueue
     from tiktok_linking.adapters.refresh_door import LambdaRefreshDoor
     from tiktok_linking.adapters.schedule_table import ScheduleTable
@@ -198,6 +199,14 @@ def rescue_queue() -> SqsRescueQueue:
     return SqsRescueQueue(_urgent("sqs"), settings().rescue_queue_url)
 
 
+@functools.cache
+def journal() -> FileJournal:
+    """Fresh pairs in this environment's own folder."""
+    from tiktok_linking.adapters.journal import FileJournal
+
+    return FileJournal(Path(tempfile.gettempdir()) / "journal")
+
+
 def registrations() -> tuple[str, ...]:
     """The app registrations of this stack."""
     return tuple(settings().app_registrations)
@@ -223,6 +232,7 @@ def linking() -> Linking:
         tiktok=tiktok(),
         sealing=sealing(),
         credentials=credentials(),
+        journal=journal(),
         rescue=rescue_queue(),
         policy=policy(),
         client_keys=settings().app_registrations,
@@ -235,7 +245,6 @@ def linking() -> Linking:
 @functools.cache
 def renewal() -> Renewal:
     """The one spender of refresh tokens."""
-    from tiktok_linking.adapters.journal import FileJournal
     from tiktok_linking.breaker import Breaker
     from tiktok_linking.renewal import Renewal
 
@@ -245,7 +254,7 @@ def renewal() -> Renewal:
         tiktok=tiktok(),
         sealing=sealing(),
         credentials=credentials(),
-        journal=FileJournal(Path(tempfile.gettempdir()) / "journal"),
+        journal=journal(),
         rescue=rescue_queue(),
         policy=policy(),
         now=now,
@@ -310,6 +319,18 @@ def removing() -> Removing:
         client_keys=settings().app_registrations,
         now=now,
     )
+
+
+def land_leftovers() -> int:
+    """Save what an invocation that died in this environment had not: how many pairs there were.
+
+    Only one invocation at a time runs here, so whatever is left belongs to a dead one.
+    """
+    found = journal().leftovers()
+    for pair in found:
+        rescuing().land(pair)
+        journal().forget(pair)
+    return len(found)
 
 
 def land_parcel(text: str) -> Saved:

@@ -7,6 +7,7 @@ pair that TikTok issued is saved before anything else is asked of the world.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping
@@ -39,6 +40,7 @@ from tiktok_linking.ports import (
     Authorisations,
     AuthorisedPair,
     Credentials,
+    Journal,
     NewAccount,
     RescueQueue,
     Saved,
@@ -153,6 +155,7 @@ class Linking:
     tiktok: TikTok
     sealing: Sealing
     credentials: Credentials
+    journal: Journal
     rescue: RescueQueue
     policy: RenewalPolicy
     client_keys: Mapping[str, str]
@@ -280,6 +283,25 @@ class Linking:
             if refusal
             else NewAccount(account, session_key(session.id), granted, missing),
         )
+        with contextlib.suppress(StoreUnavailable):
+            self.journal.append(authorised)  # a help, not a gate: the table comes next in any case
+        arrival = self._save(session, authorised, account, answer, client, refusal, deadline)
+        self.journal.forget(authorised)
+        return arrival
+
+    def _save(
+        self,
+        session: LinkSession,
+        authorised: AuthorisedPair,
+        account: Account,
+        answer: TokenAnswer,
+        client: ClientCredentials,
+        refusal: SessionReason | None,
+        deadline: datetime,
+    ) -> Arrival:
+        """Write the pair, then what hangs on it; where the table is away, hand all to rescue."""
+        granted = answer.scopes or ()
+        missing = tuple(s for s in session.scopes if s not in granted)
         try:
             is_new = session.relink_account_id is None
             saved = self._persist(lambda: self._save_pair(authorised, is_new), deadline)

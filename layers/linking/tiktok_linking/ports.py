@@ -446,13 +446,16 @@ class TikTok(Protocol):
 class Journal(Protocol):
     """Durable bytes within this execution environment, for what is not yet in the table."""
 
-    def append(self, renewed: RenewedPair) -> None:
+    def append(self, pair: RenewedPair | AuthorisedPair) -> None:
         """Write before anything else may fail. Raises StoreUnavailable where the disk is full."""
 
     def find(self, grant_id: str, spent: bytes) -> RenewedPair | None:
         """The pair bought with that token, if this environment holds it."""
 
-    def forget(self, renewed: RenewedPair) -> None:
+    def leftovers(self) -> Sequence[AuthorisedPair]:
+        """Pairs from exchanges whose invocation died here before it had saved them."""
+
+    def forget(self, pair: RenewedPair | AuthorisedPair) -> None:
         """It is in the table, or has no home. Never raises."""
 
 

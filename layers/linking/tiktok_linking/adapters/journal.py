@@ -1,6 +1,6 @@
 """The journal: a sealed pair in the function's own temporary folder, before anything can fail.
 
-One file per spent token. It helps where the execution environment outlives a failed save, which
+One file for each pair. It helps where the execution environment outlives a failed save, which
 Lambda keeps warm between invocations; it is no substitute for the rescue queue. Nothing is synced
 to the disk: what a process wrote outlives it, and the folder does not outlive its machine.
 """
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from tiktok_linking.adapters.parcels import pack_renewed, unpack
+from tiktok_linking.adapters.parcels import pack_authorised, pack_renewed, unpack
 from tiktok_linking.errors import StoreUnavailable
-from tiktok_linking.ports import RenewedPair
+from tiktok_linking.ports import AuthorisedPair, RenewedPair
 
 
 class FileJournal:
@@ -24,14 +25,15 @@ class FileJournal:
         with contextlib.suppress(OSError):  # then ``append`` says so
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def append(self, renewed: RenewedPair) -> None:
+    def append(self, pair: RenewedPair | AuthorisedPair) -> None:
         """See ports.Journal. Written aside and renamed, so that a torn file is never found."""
-        path = self._path(renewed.grant_id, renewed.spent)
+        path = self._place_of(pair)
         aside = path.with_suffix(".part")
+        text = pack_renewed(pair) if isinstance(pair, RenewedPair) else pack_authorised(pair)
         try:
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
-                data = pack_renewed(renewed).encode()
+                data = text.encode()
                 while data:
                     data = data[os.write(descriptor, data) :]
             finally:
@@ -42,16 +44,33 @@ class FileJournal:
 
     def find(self, grant_id: str, spent: bytes) -> RenewedPair | None:
         """See ports.Journal."""
-        try:
-            found = unpack(self._path(grant_id, spent).read_text())
-        except (OSError, ValueError):
-            return None
+        found = _read(self._place(grant_id, spent))
         return found if isinstance(found, RenewedPair) else None
 
-    def forget(self, renewed: RenewedPair) -> None:
+    def leftovers(self) -> Sequence[AuthorisedPair]:
+        """See ports.Journal."""
+        try:
+            found = [_read(path) for path in sorted(self._folder.glob("authorised-*.json"))]
+        except OSError:
+            return ()
+        return [pair for pair in found if isinstance(pair, AuthorisedPair)]
+
+    def forget(self, pair: RenewedPair | AuthorisedPair) -> None:
         """See ports.Journal. What stays behind can only be saved again, which changes nothing."""
         with contextlib.suppress(OSError):
-            self._path(renewed.grant_id, renewed.spent).unlink(missing_ok=True)
+            self._place_of(pair).unlink(missing_ok=True)
 
-    def _path(self, grant_id: str, spent: bytes) -> Path:
+    def _place_of(self, pair: RenewedPair | AuthorisedPair) -> Path:
+        if isinstance(pair, RenewedPair):
+            return self._place(pair.grant_id, pair.spent)
+        return self._folder / f"authorised-{pair.write_id.hex()}.json"
+
+    def _place(self, grant_id: str, spent: bytes) -> Path:
         return self._folder / f"{grant_id}-{spent.hex()}.json"
+
+
+def _read(path: Path) -> RenewedPair | AuthorisedPair | None:
+    try:
+        return unpack(path.read_text())
+    except (OSError, ValueError):
+        return None
