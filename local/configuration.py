@@ -9,7 +9,7 @@
 | VERIFICATION_FILES | tiktoklocal.txt=… | `name=content` pairs, as the stack's parameter |
 | APP_REGISTRATIONS | default=…,second=… | `name=client_key`; the built-in TikTok registers each |
 | SCOPES_REQUIRED, SCOPES_OPTIONAL | user.info.basic; profile, stats, video.list | |
-| COMPLETION | browser | the stack's completion mode |
+| COMPLETION | browser | the stack's completion mode, which the sample product follows |
 | CALLER_TENANTS | | `ROLE=tenant,…`, as the stack's parameter |
 | LOCAL_CALLERS | | `NAME:SECRET,…`: more callers, whose access key and role are NAME |
 | FUNCTION_CONCURRENCY | 8 | processes per function at most |
@@ -158,7 +158,7 @@ def world_settings(env: Mapping[str, str]) -> WorldSettings:
         scopes_required=given.get("SCOPES_REQUIRED", _SCOPES_REQUIRED),
         # Set and empty means none, here alone.
         scopes_optional=env.get("SCOPES_OPTIONAL", _SCOPES_OPTIONAL).strip(),
-        completion=given.get("COMPLETION", "browser"),
+        completion=_switch(given, "COMPLETION", ("browser", "app"), "browser", problems),
         caller_tenants=given.get("CALLER_TENANTS", ""),
         callers=_callers(given, problems),
         function_concurrency=_whole(given, "FUNCTION_CONCURRENCY", 8, 1, _MOST_PROCESSES, problems),

@@ -328,6 +328,7 @@ class World:
                 "GATEWAY_URL": settings.url("gateway"),
                 "PUBLIC_BASE_URL": settings.public_base_url,
                 "TIKTOK_API_BASE_URL": settings.api_base_url,
+                "COMPLETION": settings.completion,
                 "AWS_ACCESS_KEY_ID": settings.callers[0].access_key,
                 "AWS_SECRET_ACCESS_KEY": settings.callers[0].secret_key,
                 "AWS_REGION": REGION,

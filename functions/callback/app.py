@@ -1,19 +1,31 @@
-"""GET /callback: a browser comes back from TikTok; the code is traded and the pair is stored."""
+"""GET /callback, POST /v1/link-sessions/{id}/complete: back from TikTok, and the team's word.
+
+The code is traded and the pair stored by whichever of the two decides.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
 
 from tiktok_linking import bootstrap
-from tiktok_linking.accounts import Secret
-from tiktok_linking.errors import InvalidRequest, StateMismatch, StoreUnavailable
+from tiktok_linking.accounts import Account, Grant, Secret
+from tiktok_linking.directory import Listed
+from tiktok_linking.errors import InvalidRequest, NotFound, StateMismatch, StoreUnavailable
 from tiktok_linking.linking import Answer, Arrival, Landing
 from tiktok_linking.observability import logger
 from tiktok_linking.return_urls import with_result
-from tiktok_linking.sessions import ATTEMPT_LIFETIME, FINISHED, SessionStatus, State
-from tiktok_linking.web.api import HEADERS, log_defect
+from tiktok_linking.sessions import (
+    ATTEMPT_LIFETIME,
+    FINISHED,
+    SessionStatus,
+    State,
+    is_session_id,
+)
+from tiktok_linking.web.api import HEADERS, Caller, account_body, log_defect, serve
+from tiktok_linking.web.bodies import read_completion_request
 from tiktok_linking.web.http import Request, Response, cookie
 from tiktok_linking.web.pages import Pages, redirect
 
@@ -60,6 +72,8 @@ def land(arrival: Arrival, pages: Pages) -> Response:
         result = {"link_session": session.id}
         if session.status is SessionStatus.CANCELLED:
             result["error"] = "cancelled"
+        if arrival.completion_code is not None:
+            result["completion_code"] = arrival.completion_code.reveal()
         return redirect(with_result(session.return_url, **result), cookies=cookies)
     return redirect("/connect/" + session.id, cookies=cookies)
 
@@ -75,6 +89,28 @@ def _land_leftovers() -> None:
             log.warning("leftovers landed", extra={"pairs": landed})
 
 
+def complete(request: Request, context: Any) -> Response:
+    """Complete for the user who is signed in at the team's product."""
+    request.query()
+    wanted = read_completion_request(request.json_object())
+    session_id = request.path_parameters.get("id", "")
+    if not is_session_id(session_id):
+        raise NotFound
+    _land_leftovers()
+    said = bootstrap.linking().complete(
+        session_id,
+        wanted.completion_code,
+        wanted.end_user_id,
+        render=_account_as_text,
+        deadline=bootstrap.deadline_of(context),
+    )
+    return Response(200, said, HEADERS)
+
+
+def _account_as_text(account: Account, grant: Grant) -> str:
+    return json.dumps(account_body(Listed(account, grant), bootstrap.now()), ensure_ascii=False)
+
+
 def _word(value: str | None) -> str | None:
     """A word of the protocol, or a marker that something unreadable stood there."""
     if value is None:
@@ -82,13 +118,25 @@ def _word(value: str | None) -> str | None:
     return value if _WORD.fullmatch(value) else "unreadable"
 
 
+CALLBACK = "GET /callback"
+COMPLETE = "POST /v1/link-sessions/{id}/complete"
+
+
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Parse, finish, land; a page of ours for whatever goes wrong."""
+    """Serve the signed route as the API's others are; else parse, finish, land, as a page."""
     log.set_correlation_id(context.aws_request_id)
+    if event.get("routeKey") == COMPLETE:
+
+        def completed(request: Request, _caller: Caller) -> Response:
+            return complete(request, context)
+
+        return serve({COMPLETE: completed}, event, context.aws_request_id)
     pages = Pages("the app", context.aws_request_id, bootstrap.now())
     try:
         pages = replace(pages, app_name=bootstrap.settings().app_name)
         request = Request.from_event(event)
+        if request.route != CALLBACK:
+            return pages.not_found().as_event()
         if request.is_prefetch:
             return Response(204, "", HEADERS).as_event()
         if not request.is_navigation:

@@ -93,6 +93,7 @@ def _stack() -> requesting.Stack:
         scopes_required=settings.scopes_required,
         scopes_optional=settings.scopes_optional,
         return_origins=settings.return_origins,
+        completion=settings.completion,
     )
 
 

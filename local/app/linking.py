@@ -28,6 +28,7 @@ class LinkingStack:
 
     def __init__(self, settings: Settings) -> None:
         self._gateway_url = settings.gateway_url
+        self._wish = {"completion": settings.completion}
         self._signer = SigV4Auth(settings.credentials, "execute-api", settings.region)
         self._http = requests.Session()
         self._http.trust_env = False  # no ~/.netrc, which would replace the signature, and no proxy
@@ -60,11 +61,17 @@ class LinkingStack:
     def begin(self, user: str, return_url: str) -> Json:
         """Start linking: the browser goes to the answer's `url`, which belongs in no log."""
         wish = {"end_user_id": user, "end_user_label": user, "return_url": return_url}
-        return self._call("POST", "/v1/link-sessions", wish)
+        return self._call("POST", "/v1/link-sessions", wish | self._wish)
 
     def begin_again(self, account_id: str, return_url: str) -> Json:
         """Start linking anew: the account keeps its id, and no other TikTok account is accepted."""
-        return self._call("POST", f"/v1/accounts/{account_id}/relink", {"return_url": return_url})
+        wish = {"return_url": return_url} | self._wish
+        return self._call("POST", f"/v1/accounts/{account_id}/relink", wish)
+
+    def complete(self, link_session: str, completion_code: str, user: str) -> Json:
+        """Say who is signed in here; only then is the link made."""
+        wish = {"completion_code": completion_code, "end_user_id": user}
+        return self._call("POST", f"/v1/link-sessions/{link_session}/complete", wish)
 
     def outcome(self, link_session: str) -> Json:
         return self._call("GET", f"/v1/link-sessions/{link_session}")

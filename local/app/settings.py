@@ -15,6 +15,7 @@ class Settings:
     gateway_url: str
     link_pages_url: str
     tiktok_api_url: str
+    completion: str
     credentials: Credentials
     region: str
 
@@ -30,6 +31,7 @@ class Settings:
             gateway_url=gateway_url,
             link_pages_url=env.get("PUBLIC_BASE_URL") or gateway_url,
             tiktok_api_url=env.get("TIKTOK_API_BASE_URL") or "https://open.tiktokapis.com",
+            completion=env.get("COMPLETION") or "browser",
             credentials=Credentials(
                 env.get("AWS_ACCESS_KEY_ID") or "test", env.get("AWS_SECRET_ACCESS_KEY") or "test"
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import requests
@@ -25,10 +26,16 @@ def create_app(settings: Settings) -> Flask:
         MAX_CONTENT_LENGTH=16_384,
     )
     stack = LinkingStack(settings)
+    # Whose link sessions are whose, on the server: a user may come back in another browser. A real
+    # product has a table for this.
+    started: dict[str, list[str]] = {}
     link_pages = urlsplit(settings.link_pages_url)
 
     def current_user() -> str:
         if "user" not in session:
+            if request.endpoint == "came_back":
+                # Back in a browser where nobody is signed in: after the sign-in it goes on here.
+                session["after_sign_in"] = request.full_path
             flash("Please sign in first.", "bad")
             abort(redirect(url_for("dashboard"), 303))
         return str(session["user"])
@@ -39,15 +46,27 @@ def create_app(settings: Settings) -> Flask:
         return accounts[account_id] if account_id in accounts else abort(404)
 
     def own_link_session() -> str:
-        """Accept what this browser's session started: a link that somebody else made ends here."""
-        current_user()
+        """Accept what the signed-in user started: a link that somebody else made ends here."""
         link_session = request.args.get("link_session", "")
-        return link_session if link_session in session.get("link_sessions", []) else abort(403)
+        return link_session if link_session in started.get(current_user(), []) else abort(403)
 
     def remember(link_session: Json) -> Json:
-        # A few, because people open several tabs; the cookie has no room for many.
-        session["link_sessions"] = [*session.get("link_sessions", [])[-4:], link_session["id"]]
+        # A few, because people open several tabs.
+        started[current_user()] = [*started.get(current_user(), [])[-4:], link_session["id"]]
         return link_session
+
+    def finish() -> tuple[str, str]:
+        """Complete where the stack left that to our login, and tell how it ended.
+
+        The stack's word counts, not the query's: anybody can write `error=` into an address.
+        """
+        link_session = own_link_session()
+        completion_code = request.args.get("completion_code")
+        if completion_code:
+            # What went wrong is the session's reason; trying it again is for people.
+            with suppress(StackRefused):
+                stack.complete(link_session, completion_code, current_user())
+        return outcome_text(stack.outcome(link_session))
 
     def page_address(endpoint: str) -> str:
         """Write a return address from the settings, not from what the browser says our host is."""
@@ -124,8 +143,10 @@ def create_app(settings: Settings) -> Flask:
         if not 1 <= len(user) <= 64:
             flash("Please enter a name of at most 64 characters.", "bad")
         else:
+            goes_on = session.get("after_sign_in", url_for("dashboard"))
             session.clear()  # nothing of whoever used this browser before
             session["user"] = user
+            return redirect(goes_on, 303)
         return redirect(url_for("dashboard"), 303)
 
     @app.post("/sign-out")
@@ -157,14 +178,13 @@ def create_app(settings: Settings) -> Flask:
 
     @app.get("/tiktok/return")
     def came_back() -> ResponseReturnValue:
-        # The stack's word counts, not the query's: anybody can write `error=` into an address.
-        kind, text = outcome_text(stack.outcome(own_link_session()))
+        kind, text = finish()
         flash(text, kind)
         return redirect(url_for("dashboard"), 303)
 
     @app.get("/tiktok/return/pop-up")
     def came_back_in_pop_up() -> ResponseReturnValue:
-        _, text = outcome_text(stack.outcome(own_link_session()))
+        _, text = finish()
         return render_template(
             "message.html", title=text, text="You can close this window.", closes=True
         )

@@ -21,6 +21,7 @@ OUTCOMES = {
     "scope_not_granted": "A permission that Acme needs was switched off. Nothing was connected.",
     "account_mismatch": "That is a different TikTok account. The connection was left as it was.",
     "browser_mismatch": "You came back in another browser. Please start again here.",
+    "user_mismatch": "This was started for another Acme account. Nothing was connected.",
     "app_misconfigured": "Nothing was connected: this app is not set up right. Please tell us.",
     "provider_unavailable": "TikTok had a problem. Please wait a few minutes and try again.",
 }

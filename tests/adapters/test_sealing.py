@@ -23,6 +23,7 @@ from tiktok_linking.adapters.sealing import DataKeys, TokenSealing
 from tiktok_linking.errors import SealBroken, StoreUnavailable
 from tiktok_linking.oauth import TokenAnswer
 from tiktok_linking.ports import Sealing
+from tiktok_linking.sessions import State
 
 PURPOSES = ("access", "refresh")
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -82,6 +83,31 @@ def test_a_sealed_pair_opens(sealing: Sealing) -> None:
     assert pair.fingerprint == token_fingerprint(answer.refresh_token, pair.pair_id)
     assert (pair.issued_at, pair.expires_at) == (answer.issued_at, answer.expires_at)
     assert (pair.scopes, pair.relink_by) == (answer.scopes, answer.relink_by)
+
+
+def test_a_parked_code_opens_for_its_own_attempt_alone(sealing: Sealing) -> None:
+    sealing.prepare("parked_code", now=NOON)
+    session = samples.link_session()
+    state, other = State.new(session.id), State.new(session.id)
+    sealed = sealing.seal_code(Secret("2-vF*1!4608.va"), state, now=NOON)
+
+    def opened_for(key: str, attempt: str) -> str:
+        return sealing.open_code(sealed, session_key=key, attempt_key=attempt).reveal()
+
+    assert opened_for(state.session_key, state.attempt_key) == "2-vF*1!4608.va"
+    for key, attempt in (
+        (state.session_key, other.attempt_key),
+        (State.new("ls_other").session_key, state.attempt_key),
+    ):
+        with pytest.raises(SealBroken):
+            opened_for(key, attempt)
+
+
+def test_a_token_does_not_open_as_a_code(sealing: Sealing) -> None:
+    sealing.prepare("parked_code", now=NOON)
+
+    with pytest.raises(SealBroken):
+        sealing.open_code(seal(sealing).access, session_key="default", attempt_key=OPEN_ID)
 
 
 def test_a_pair_opens_in_its_own_row_alone(sealing: Sealing) -> None:

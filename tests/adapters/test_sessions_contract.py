@@ -22,11 +22,12 @@ from tiktok_linking.errors import (
     RateLimited,
     StateMismatch,
 )
-from tiktok_linking.ports import AttemptNotUsable, Idempotency
+from tiktok_linking.ports import AttemptNotUsable, Idempotency, NotClaimable
 from tiktok_linking.sessions import (
     MOST_ATTEMPTS,
     Attempt,
     LinkSession,
+    ParkedCode,
     SessionReason,
     SessionStatus,
     State,
@@ -504,3 +505,168 @@ def test_a_link_that_was_made_all_the_same_is_told(sessions: Sessions) -> None:
     completed(sessions, session)
 
     assert read(sessions, session).status is SessionStatus.COMPLETED
+
+
+# -- codes that wait ----------------------------------------------------------------------------
+
+RELEASE = secret_hash("completion code")
+
+
+def parked(state: State, *, release: str = RELEASE, until: datetime = LATER) -> ParkedCode:
+    return ParkedCode(b"sealed code", release, state.attempt_key, until)
+
+
+def park(
+    sessions: Sessions,
+    state: State,
+    *,
+    cookie_hash: str | None = None,
+    now: datetime = NOON,
+    release: str = RELEASE,
+) -> bool:
+    waiting = parked(state, release=release)
+    return sessions.park(state, waiting, cookie_hash=cookie_hash, now=now)
+
+
+def waiting_session(sessions: Sessions) -> tuple[LinkSession, State]:
+    """One whose browser came back with its cookie."""
+    session = create(sessions)
+    state = start(sessions, session)
+    sessions.consume(state, COOKIE, now=NOON)
+    assert park(sessions, state)
+    return session, state
+
+
+def claim_fails(
+    sessions: Sessions, session: LinkSession, release: str = RELEASE, now: datetime = NOON
+) -> NotClaimable:
+    with pytest.raises(NotClaimable) as refusal:
+        sessions.claim(session.id, release, now=now)
+    return refusal.value
+
+
+def test_a_parked_code_waits_until_it_is_claimed(sessions: Sessions) -> None:
+    session, state = waiting_session(sessions)
+    assert read(sessions, session).status is SessionStatus.AWAITING_COMPLETION
+    assert read(sessions, session).parked == parked(state)
+
+    claimed, used, code = sessions.claim(session.id, RELEASE, now=NOON)
+
+    assert claimed.id == session.id
+    assert used.redirect_uri == "https://link.example.com/callback"
+    assert code == parked(state)
+
+
+def test_what_is_parked_is_claimed_once(sessions: Sessions) -> None:
+    session, _ = waiting_session(sessions)
+    sessions.claim(session.id, RELEASE, now=NOON)
+
+    assert claim_fails(sessions, session).is_its_code
+
+
+def test_what_is_parked_waits_for_its_own_code(sessions: Sessions) -> None:
+    session, state = waiting_session(sessions)
+
+    assert not claim_fails(sessions, session, secret_hash("another code")).is_its_code
+    assert sessions.claim(session.id, RELEASE, now=NOON)[2] == parked(state)
+
+
+def test_what_is_parked_ends_by_the_clock(sessions: Sessions) -> None:
+    session, _ = waiting_session(sessions)
+
+    refusal = claim_fails(sessions, session, now=LATER)
+
+    assert refusal.is_its_code
+    assert refusal.session.status_at(LATER) is SessionStatus.EXPIRED
+
+
+def test_nothing_of_an_unknown_session_is_claimed(sessions: Sessions) -> None:
+    with pytest.raises(NotFound):
+        sessions.claim(new_session_id(), RELEASE, now=NOON)
+
+
+def test_a_session_without_a_parked_code_gives_none(sessions: Sessions) -> None:
+    session = create(sessions)
+
+    assert not claim_fails(sessions, session).is_its_code
+
+
+def test_a_browser_without_its_cookie_parks_and_uses_the_attempt_up(sessions: Sessions) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+
+    assert park(sessions, state, cookie_hash=secret_hash("own"))
+
+    kept = read(sessions, session)
+    assert kept.status is SessionStatus.AWAITING_COMPLETION
+    assert kept.attempts[state.attempt_key].used_at == NOON
+    assert kept.attempts[state.attempt_key].result_cookie_hash == secret_hash("own")
+    with pytest.raises(AttemptNotUsable):
+        sessions.consume(state, COOKIE, now=NOON)
+
+
+def test_only_the_first_such_browser_parks(sessions: Sessions) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+    park(sessions, state, cookie_hash=secret_hash("first"))
+
+    assert not park(sessions, state, cookie_hash=secret_hash("second"), release="other")
+    assert read(sessions, session).parked == parked(state)
+
+
+def test_such_a_browser_parks_nothing_late_or_beside_another_attempt(sessions: Sessions) -> None:
+    session = create(sessions)
+    state, other = start(sessions, session), start(sessions, session)
+
+    late = NOON + timedelta(minutes=10)
+    assert not park(sessions, state, cookie_hash=secret_hash("own"), now=late)
+    sessions.consume(other, COOKIE, now=NOON)
+    assert not park(sessions, state, cookie_hash=secret_hash("own"))
+
+
+def test_a_withdrawn_session_parks_nothing(sessions: Sessions) -> None:
+    session = create(sessions)
+    state = start(sessions, session)
+    sessions.cancel(session.id, now=NOON)
+
+    assert not park(sessions, state, cookie_hash=secret_hash("own"))
+
+
+def test_withdrawing_throws_away_what_is_parked(sessions: Sessions) -> None:
+    session, _ = waiting_session(sessions)
+
+    sessions.cancel(session.id, now=NOON)
+
+    assert read(sessions, session).parked is None
+    assert claim_fails(sessions, session).session.reason is SessionReason.CANCELLED_BY_TEAM
+
+
+def test_who_completes_cannot_be_withdrawn_from(sessions: Sessions) -> None:
+    session, _ = waiting_session(sessions)
+    sessions.claim(session.id, RELEASE, now=NOON)
+
+    with pytest.raises(LinkSessionUsed):
+        sessions.cancel(session.id, now=NOON)
+
+
+def test_a_new_start_throws_away_what_is_parked(sessions: Sessions) -> None:
+    session, _ = waiting_session(sessions)
+
+    start(sessions, session)
+
+    assert read(sessions, session).parked is None
+    assert not claim_fails(sessions, session).is_its_code
+
+
+@pytest.mark.parametrize("status", [SessionStatus.COMPLETED, SessionStatus.FAILED])
+def test_a_result_throws_away_what_was_parked_and_knows_its_code(
+    sessions: Sessions, status: SessionStatus
+) -> None:
+    session, _ = waiting_session(sessions)
+    sessions.claim(session.id, RELEASE, now=NOON)
+
+    sessions.finish(session_key(session.id), status, now=NOON, answer="said")
+
+    refusal = claim_fails(sessions, session)
+    assert refusal.is_its_code
+    assert (refusal.session.parked, refusal.session.answer) == (None, "said")

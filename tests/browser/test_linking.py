@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from local.testing import WorldHandle
 from tests.browser.product import Product, authorize, continue_to_tiktok, heading
 from tests.flows.journey import Journey, query_of
 
@@ -217,7 +219,53 @@ def test_another_browser_cannot_finish(
     shoot(other, "other-browser")
     assert journey.tiktok.calls()["token.authorization_code"] == exchanges
     assert journey.backend.accounts_of(product.user) == []
+    other.get_by_role("link", name="Continue in Acme").click()
+    other.get_by_label("User name").fill(product.user)
+    other.get_by_role("button", name="Sign in").click()
+    expect(other.get_by_role("status")).to_contain_text("TikTok connected.")
+    expect(other).to_have_url(product.url + "/")
+    assert len(journey.backend.accounts_of(product.user)) == 1
     other.context.close()
+
+
+def test_another_user_in_another_browser_gets_nothing(
+    journey: Journey, product: Product, ada: str, browser: Browser
+) -> None:
+    product.go_to_tiktok()
+    other = browser.new_context().new_page()
+    other.goto(product.page.url)
+    authorize(other, ada)
+
+    other.get_by_role("link", name="Continue in Acme").click()
+    other.get_by_label("User name").fill("somebody else")
+    other.get_by_role("button", name="Sign in").click()
+
+    expect(other.get_by_text("This connection was not started here by you.")).to_be_visible()
+    assert journey.backend.accounts_of(product.user) == []
+    assert journey.backend.accounts_of("somebody else") == []
+    other.context.close()
+
+
+def test_where_the_products_login_decides(
+    world_factory: Callable[..., AbstractContextManager[WorldHandle]], page: Page, shoot: Shoot
+) -> None:
+    with world_factory(COMPLETION="app") as world:
+        journey = Journey(world)
+        person = journey.tiktok.control(
+            "POST", "/users", {"user": "person_ada", "display_name": "Ada Lovelace"}
+        )["user"]
+        product = Product(journey, page, "ada")
+        product.sign_in()
+        product.go_to_tiktok()
+
+        authorize(page, person)
+
+        expect(page).to_have_url(product.url + "/")
+        expect(product.account("Ada Lovelace")).to_contain_text("Active")
+        shoot(page, "completed-by-the-product")
+        visited = page.context.new_cdp_session(page).send("Page.getNavigationHistory")
+        addresses = [entry["url"] for entry in visited["entries"]]
+        assert not any("code=" in address for address in addresses)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
@@ -174,6 +175,44 @@ class Stage(Journey):
         page = browser.click(browser.open(begun["url"]), "Continue with TikTok")
         consent(browser, page, person)
         return self.backend.session(begun["id"])
+
+    def waiting(self, *, off: Collection[str] = (), **wishes: object) -> dict[str, str]:
+        """Somebody who came back in mode `app`: what the browser brought to the product."""
+        browser = HttpBrowser()
+        home = self.world.endpoints["app"] + "/tiktok/return"
+        end_user = self.end_user()
+        begun = self.backend.begin(end_user, return_url=home, completion="app", **wishes)
+        departure = browser.send("GET", browser.open(begun["url"]).link("Continue with TikTok"))
+        return self.came_back(browser, departure, end_user, off=off)
+
+    def waiting_to_relink(self, account_id: str) -> dict[str, str]:
+        """Somebody who links an account again with another TikTok account."""
+        browser = HttpBrowser()
+        home = self.world.endpoints["app"] + "/tiktok/return"
+        wish = {"return_url": home, "completion": "app"}
+        begun = self.backend.call("POST", f"/v1/accounts/{account_id}/relink", wish).json()
+        departure = browser.send("GET", browser.open(begun["url"]).link("Continue with TikTok"))
+        return self.came_back(browser, departure, self.backend.account(account_id)["end_user_id"])
+
+    def came_back(
+        self,
+        browser: HttpBrowser,
+        departure: requests.Response,
+        end_user: str,
+        *,
+        off: Collection[str] = (),
+    ) -> dict[str, str]:
+        callback = self.callback_of(departure, deny_scopes=list(off))
+        arrival = browser.send("GET", callback)
+        brought = dict(parse_qsl(urlsplit(arrival.headers["Location"]).query))
+        return brought | {"end_user_id": end_user}
+
+    def complete(self, brought: dict[str, str], **changes: object) -> requests.Response:
+        """Say who is signed in, as the product's backend does."""
+        body = {name: brought[name] for name in ("completion_code", "end_user_id")} | changes
+        return self.backend.call(
+            "POST", f"/v1/link-sessions/{brought['link_session']}/complete", body
+        )
 
     def callback_of(self, departure: requests.Response, **choice: object) -> str:
         """The address to which TikTok sends the browser after the person's choice."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 import requests
@@ -205,6 +205,124 @@ def _(stage: Stage) -> requests.Response:
 @gives("cancelLinkSession", 409, "link_session_used")
 def _(stage: Stage) -> requests.Response:
     return cancelled(stage, stage.link_someone().session["id"])
+
+
+@gives("getLinkSession", 200, when="waiting for the product's own login")
+def _(stage: Stage) -> requests.Response:
+    answer = shown(stage, stage.waiting()["link_session"])
+    assert answer.json()["status"] == "awaiting_completion"
+    return answer
+
+
+@gives("completeLinkSession", 200)
+def _(stage: Stage) -> requests.Response:
+    brought = stage.waiting(metadata={"plan": "pro"})
+    answer = stage.complete(brought)
+    shown_later = stage.backend.account(answer.json()["id"])
+    assert answer.json() == shown_later
+    return answer
+
+
+@gives("completeLinkSession", 200, when="for the second time")
+def _(stage: Stage) -> requests.Response:
+    brought = stage.waiting()
+    first = stage.complete(brought)
+    again = stage.complete(brought)
+    assert again.json() == first.json()
+    return again
+
+
+@gives("completeLinkSession", 200, when="of an account that was linked before")
+def _(stage: Stage) -> requests.Response:
+    person, end_user, browser = stage.someone(), stage.end_user(), HttpBrowser()
+    account_id = stage.link(end_user, person, metadata={"plan": "pro"}).account_id
+    change(stage, account_id, refresh_mode="always")
+    home = stage.world.endpoints["app"] + "/tiktok/return"
+    begun = stage.backend.begin(end_user, return_url=home, completion="app")
+    departure = browser.send("GET", browser.open(begun["url"]).link("Continue with TikTok"))
+    arrival = browser.send("GET", stage.callback_of(departure, user=person))
+    brought = dict(parse_qsl(urlsplit(arrival.headers["Location"]).query))
+    answer = stage.complete(brought | {"end_user_id": end_user})
+    assert answer.json() == stage.backend.account(account_id)
+    return answer
+
+
+@gives("completeLinkSession", 400, "invalid_request")
+def _(stage: Stage) -> requests.Response:
+    return stage.complete(stage.waiting(), completion_code="short")
+
+
+@gives("completeLinkSession", 400, "state_mismatch")
+def _(stage: Stage) -> requests.Response:
+    return stage.complete(stage.waiting(), completion_code="g" * 43)
+
+
+@gives("completeLinkSession", 403, "scope_not_granted")
+def _(stage: Stage) -> requests.Response:
+    wanted = {"required": ["user.info.basic", "video.list"], "optional": []}
+    answer = stage.complete(stage.waiting(off=["video.list"], scopes=wanted))
+    assert answer.json()["missing_scopes"] == ["video.list"]
+    return answer
+
+
+@gives("completeLinkSession", 404, "not_found")
+def _(stage: Stage) -> requests.Response:
+    return stage.complete(stage.waiting() | {"link_session": new_session_id()})
+
+
+@gives("completeLinkSession", 409, "user_mismatch")
+def _(stage: Stage) -> requests.Response:
+    return stage.complete(stage.waiting(), end_user_id="u_somebody_else")
+
+
+@gives("completeLinkSession", 409, "account_mismatch")
+def _(stage: Stage) -> requests.Response:
+    return stage.complete(stage.waiting_to_relink(stage.account()))
+
+
+@gives("completeLinkSession", 409, "link_session_used", when="with another code")
+def _(stage: Stage) -> requests.Response:
+    brought = stage.waiting()
+    assert stage.complete(brought).status_code == 200
+    return stage.complete(brought, completion_code="g" * 43)
+
+
+@gives("completeLinkSession", 409, "link_session_used", when="TikTok did not take the code")
+def _(stage: Stage) -> requests.Response:
+    stage.tiktok.set(code_seconds=1)
+    brought = stage.waiting()
+    stage.world.advance(minutes=1)
+    answer = stage.complete(brought)
+    assert answer.json()["reason"] == "exchange_failed"
+    return answer
+
+
+@gives("completeLinkSession", 410, "link_session_expired")
+def _(stage: Stage) -> requests.Response:
+    brought = stage.waiting()
+    stage.world.advance(minutes=5, seconds=1)
+    return stage.complete(brought)
+
+
+@gives("completeLinkSession", 410, "link_session_cancelled")
+def _(stage: Stage) -> requests.Response:
+    brought = stage.waiting()
+    cancelled(stage, brought["link_session"])
+    return stage.complete(brought)
+
+
+@gives("completeLinkSession", 502, "client_credentials_invalid")
+def _(stage: Stage) -> requests.Response:
+    brought = stage.waiting(app_registration="second")
+    with stage.wrong_client_secret("second"):
+        return stage.complete(brought)
+
+
+@gives("completeLinkSession", 503, "provider_unavailable")
+def _(stage: Stage) -> requests.Response:
+    brought = stage.waiting()
+    stage.tiktok.fail("token", "500_before")
+    return stage.complete(brought)
 
 
 # ---- accounts ----------------------------------------------------------------------------------
@@ -622,6 +740,25 @@ def _(stage: Stage) -> requests.Response:
 @gives("showConnectPage", 200, when="to start")
 def _(stage: Stage) -> requests.Response:
     return HttpBrowser().open(stage.backend.begin(stage.end_user())["url"]).answer
+
+
+@gives("showConnectPage", 400, when="in another browser, with the way to the product")
+def _(stage: Stage) -> requests.Response:
+    home = stage.world.endpoints["app"] + "/tiktok/return"
+    _session, departure = stage.depart(HttpBrowser(), return_url=home)
+    page = HttpBrowser().open(stage.callback_of(departure))
+    assert "completion_code=" in page.link("Continue in Acme")
+    return page.answer
+
+
+@gives("finishAuthorization", 303, when="to the product, whose login decides")
+def _(stage: Stage) -> requests.Response:
+    browser = HttpBrowser()
+    home = stage.world.endpoints["app"] + "/tiktok/return"
+    _session, departure = stage.depart(browser, return_url=home, completion="app")
+    answer = browser.send("GET", stage.callback_of(departure))
+    assert answer.headers["Location"].startswith(home)
+    return answer
 
 
 @gives("showConnectPage", 200, when="with the result")

@@ -48,6 +48,7 @@ LARGER_THAN_API_GATEWAY_TAKES = 431
 BEYOND_A_SCHEMA = (
     "cursor is not one that this list gave",
     "return_url is not on an allowed origin",
+    "completion app needs a return_url",
     "not among this stack's scopes",
     "app_registration is not one of",
     "metadata is larger than 2 KB",
@@ -114,6 +115,11 @@ class Known:
                 case.path_parameters["id"] = self.unlinked_account
             case "startAuthorization":
                 case.query.update(self.authorize)
+            case "completeLinkSession":
+                brought = self.stage.waiting()
+                case.path_parameters["id"] = brought["link_session"]
+                assert isinstance(case.body, dict)
+                case.body |= {n: brought[n] for n in ("completion_code", "end_user_id")}
             case "getVerificationFile":
                 case.path_parameters["file"] = "tiktoklocal.txt"
             case "receiveTikTokWebhook":

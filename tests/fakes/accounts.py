@@ -371,6 +371,20 @@ class AccountsInMemory:
         self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
     ) -> Saved:
         """See ports.Authorisations."""
+        saved, _ = self.save_and_show(authorised, due_at=due_at, only_existing=only_existing)
+        return saved
+
+    def save_and_show(
+        self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
+    ) -> tuple[Saved, Grant | None]:
+        """See ports.Authorisations."""
+        saved = self._save(authorised, due_at, only_existing=only_existing)
+        stored = self._grants[authorised.grant_id].read() if saved is Saved.STORED else None
+        return saved, stored
+
+    def _save(
+        self, authorised: AuthorisedPair, due_at: datetime | None, *, only_existing: bool
+    ) -> Saved:
         with self._happenings.call("authorisations.save_authorised"):
             stored = self._grants.get(authorised.grant_id)
             if stored is not None and stored.authorisation == authorised.write_id:
@@ -389,7 +403,7 @@ class AccountsInMemory:
             )
             return Saved.STORED
 
-    def save_account(self, account: Account) -> None:
+    def save_account(self, account: Account) -> Account:
         """See ports.Authorisations."""
         with self._happenings.call("authorisations.save_account"):
             before = self._accounts.get(account.id)
@@ -407,6 +421,7 @@ class AccountsInMemory:
                     end_user_label=account.end_user_label or before.end_user_label,
                     unlinked_at=None,
                 )
+            return self._accounts[account.id]
 
     # -- Directory ------------------------------------------------------------------------------
 

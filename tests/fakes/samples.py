@@ -15,7 +15,7 @@ from tiktok_linking.accounts import (
     grant_id,
 )
 from tiktok_linking.oauth import TokenAnswer
-from tiktok_linking.sessions import LinkSession, SessionStatus, new_session_id
+from tiktok_linking.sessions import Completion, LinkSession, SessionStatus, new_session_id
 
 REGISTRATION = "default"
 OPEN_ID = "afd97af1-b87b-48b9-ac98-410aghda5344"
@@ -102,6 +102,7 @@ def link_session(
     relink_account_id: str | None = None,
     metadata: dict[str, str] | None = None,
     switch_account: bool = False,
+    completion: Completion = Completion.BROWSER,
     at: datetime = NOON,
     lives: timedelta = timedelta(minutes=30),
 ) -> LinkSession:
@@ -122,4 +123,5 @@ def link_session(
         relink_account_id=relink_account_id,
         metadata=metadata or {},
         switch_account=switch_account,
+        completion=completion,
     )

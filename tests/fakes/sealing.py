@@ -11,6 +11,7 @@ from tests.fakes.happenings import Happenings
 from tiktok_linking.accounts import SealedPair, Secret, token_fingerprint
 from tiktok_linking.errors import SealBroken
 from tiktok_linking.oauth import TokenAnswer
+from tiktok_linking.sessions import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,16 @@ class TransparentSealing:
         pair_id = next(self._numbers).to_bytes(16, "big")
         envelope = TransparentEnvelope(self._happenings, registration, answer.open_id, pair_id)
         return envelope.seal(answer)
+
+    def seal_code(self, code: Secret, state: State, *, now: datetime) -> bytes:
+        """See ports.Sealing."""
+        with self._happenings.call("sealing.seal_code"):
+            return _blob("parked_code", code, state.session_key, state.attempt_key, b"")
+
+    def open_code(self, sealed: bytes, *, session_key: str, attempt_key: str) -> Secret:
+        """See ports.Sealing."""
+        with self._happenings.call("sealing.open_code"):
+            return _open("parked_code", sealed, session_key, attempt_key, b"")
 
     def open_access(self, pair: SealedPair, *, registration: str, open_id: str) -> Secret:
         """See ports.Sealing."""

@@ -15,11 +15,12 @@ from tiktok_linking.errors import (
     RateLimited,
     StateMismatch,
 )
-from tiktok_linking.ports import AttemptNotUsable, Idempotency
+from tiktok_linking.ports import AttemptNotUsable, Idempotency, NotClaimable
 from tiktok_linking.sessions import (
     MOST_ATTEMPTS,
     Attempt,
     LinkSession,
+    ParkedCode,
     SessionReason,
     SessionStatus,
     State,
@@ -35,6 +36,8 @@ class SessionsInMemory:
         self._sessions: dict[str, LinkSession] = {}
         self._requests: dict[str, tuple[str, str]] = {}
         self._busy_until: dict[str, datetime] = {}
+        self._released_by: dict[str, str] = {}
+        self._taken: set[str] = set()
 
     def session(self, session_id: str) -> LinkSession:
         """Look without being counted."""
@@ -75,11 +78,13 @@ class SessionsInMemory:
                 raise LinkSessionExpired
             if len(session.attempts) >= MOST_ATTEMPTS:
                 raise RateLimited(retry_after=60)
+            self._released_by.pop(session_key(session_id), None)
             return self._put(
                 replace(
                     session,
                     status=SessionStatus.STARTED,
                     reason=None,
+                    parked=None,
                     attempts={**session.attempts, attempt_key: attempt},
                 )
             )
@@ -127,6 +132,55 @@ class SessionsInMemory:
                 )
                 self._put(replace(session, attempts=attempts))
 
+    def park(
+        self, state: State, parked: ParkedCode, *, cookie_hash: str | None, now: datetime
+    ) -> bool:
+        """See ports.Sessions."""
+        with self._happenings.call("sessions.park"):
+            session = self._sessions[state.session_key]
+            attempt = session.attempts.get(state.attempt_key)
+            if attempt is None or _is_over(session):
+                return False
+            if cookie_hash is not None:
+                is_busy = self._busy_until.get(state.session_key, now) > now
+                if attempt.used_at is not None or attempt.expires_at <= now or is_busy:
+                    return False
+                attempt = replace(attempt, used_at=now, result_cookie_hash=cookie_hash)
+            self._busy_until.pop(state.session_key, None)
+            self._taken.discard(state.session_key)
+            self._released_by[state.session_key] = parked.completion_hash
+            self._put(
+                replace(
+                    session,
+                    status=SessionStatus.AWAITING_COMPLETION,
+                    reason=None,
+                    parked=parked,
+                    attempts={**session.attempts, state.attempt_key: attempt},
+                )
+            )
+            return True
+
+    def claim(
+        self, session_id: str, completion_hash: str, *, now: datetime
+    ) -> tuple[LinkSession, Attempt, ParkedCode]:
+        """See ports.Sessions."""
+        with self._happenings.call("sessions.claim"):
+            key = session_key(session_id)
+            session = self._sessions.get(key)
+            if session is None:
+                raise NotFound
+            is_its_code = self._released_by.get(key) == completion_hash
+            parked = session.parked
+            is_waiting = session.status is SessionStatus.AWAITING_COMPLETION
+            is_free = key not in self._taken and self._busy_until.get(key, now) <= now
+            if not is_its_code or parked is None or not is_waiting or not is_free:
+                raise NotClaimable(session, is_its_code=is_its_code)
+            if parked.until <= now:
+                raise NotClaimable(session, is_its_code=is_its_code)
+            self._taken.add(key)
+            self._busy_until[key] = now + timedelta(seconds=30)
+            return session, session.attempts[parked.attempt_key], parked
+
     def finish(
         self,
         session_key: str,
@@ -138,6 +192,7 @@ class SessionsInMemory:
         granted: tuple[str, ...] = (),
         missing: tuple[str, ...] = (),
         display_name: str | None = None,
+        answer: str | None = None,
     ) -> None:
         """See ports.Sessions."""
         with self._happenings.call("sessions.finish"):
@@ -157,6 +212,8 @@ class SessionsInMemory:
                     granted_scopes=granted,
                     missing_scopes=missing,
                     display_name=display_name,
+                    parked=None,
+                    answer=answer,
                 )
             )
 
@@ -175,6 +232,7 @@ class SessionsInMemory:
                     session,
                     status=SessionStatus.CANCELLED,
                     reason=SessionReason.CANCELLED_BY_TEAM,
+                    parked=None,
                 )
             )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from local.testing import running_world
 from tests.faults.people import Stage, vend_through_outage
+from tests.flows.journey import Journey
+from tests.flows.test_completion import Attempt, code_of
 
 
 def test_every_function_manages_with_the_rights_of_its_own_role() -> None:
@@ -37,6 +39,12 @@ def test_every_function_manages_with_the_rights_of_its_own_role() -> None:
         open_id = stage.account(removed)["open_id"]
         world.tiktok("POST", f"/users/{open_id}/remove", {"reason": 1})
         assert stage.account(removed)["status"] == "revoked"
+
+        journey = Journey(world)
+        journey.tiktok.control("POST", "/users", {"user": "grace"})
+        attempt = Attempt(journey, "u_grace", "grace", completion="app")
+        answer = attempt.complete(code_of(attempt.come_back()))
+        assert answer.json() == stage.account(answer.json()["id"])
         assert [record for record in world.logs() if record.get("level") == "ERROR"] == []
 
 

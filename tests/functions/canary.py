@@ -69,8 +69,8 @@ class Run:
 
     # -- the flows ------------------------------------------------------------------------------
 
-    def create(self, end_user_id: str = "u_canary") -> str:
-        body = {"end_user_id": end_user_id, "return_url": "https://app.example.com/back"}
+    def create(self, end_user_id: str = "u_canary", **wishes: object) -> str:
+        body = {"end_user_id": end_user_id, "return_url": "https://app.example.com/back"} | wishes
         made = self.stack.invoke("sessions", with_body("sessions-create", body) | self._key())
         return self.note("session_id", str(body_of(made)["id"]))
 
@@ -162,6 +162,32 @@ def linking(run: Run) -> None:
     state, cookies = run.start(run.create())
     run.stack.clock.advance(minutes=11)
     run.come_back(state, cookies)
+
+
+def completing(run: Run) -> None:
+    """Codes that wait for the product's login, released by the right user, a wrong one, late."""
+    for user, minutes in (("u_canary", 0), ("u_attacker", 0), ("u_canary", 6)):
+        for has_cookie in (True, False):
+            session_id = run.create(completion="app")
+            state, cookies = run.start(session_id)
+            answer = run.come_back(state, cookies if has_cookie else [])
+            own = [line.partition(";")[0] for line in answer.get("cookies", [])]
+            for cookie in own:
+                run.note("cookie", cookie.partition("=")[2])
+            run.come_back(state, cookies if has_cookie else own)
+            place = {"pathParameters": {"id": session_id}, "rawPath": f"/connect/{session_id}"}
+            seen = changed("authorize-connect-page", **place, cookies=own or cookies)
+            page = run.stack.invoke("authorize", seen)
+            (code,) = re.findall(r"completion_code=([\w-]{43})", page["body"])
+            run.note("completion_code", code)
+            run.rest()
+            run.stack.clock.advance(minutes=minutes)
+            run.play(run.pair(), Answer(b"<html>", 500))
+            body = {"completion_code": code, "end_user_id": user}
+            path = {"pathParameters": {"id": session_id}}
+            for _ in range(2):
+                run.stack.invoke("callback", with_body("callback-complete", body) | path)
+            run.stack.tiktok.script.clear()
 
 
 def vending(run: Run) -> None:
@@ -277,7 +303,7 @@ def main(file: Path) -> None:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
         logging.getLogger("moto").setLevel(logging.WARNING)
         run = Run(stack)
-        for flow in (linking, vending, renewing, told_by_tiktok, breaking, unlinking):
+        for flow in (linking, completing, vending, renewing, told_by_tiktok, breaking, unlinking):
             logging.debug("flow %s", flow.__name__)  # shows that DEBUG is what is printed
             flow(run)
     known = {"canaries": run.canaries, "dumps": run.dumps}

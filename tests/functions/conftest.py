@@ -27,6 +27,7 @@ from tiktok_linking.adapters.session_table import SessionTable
 from tiktok_linking.sessions import (
     ATTEMPT_LIFETIME,
     Attempt,
+    Completion,
     LinkSession,
     State,
     secret_hash,
@@ -62,6 +63,16 @@ def started(stack: RunningStack, session: LinkSession) -> LinkSession:
     return _start(session, stack)
 
 
+@pytest.fixture
+def waiting(stack: RunningStack) -> LinkSession:
+    """The same session in mode `app`, with its browser back."""
+    made = _start(_create(stack, Completion.APP), stack)
+    answer = stack.invoke("callback", event("callback-code"))
+    assert answer["statusCode"] == 303
+    assert stack.tiktok.received == []
+    return made
+
+
 @pytest.fixture(scope="module")
 def linked_items(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Items:
     """What the tables hold once the account of the events was linked through the callback."""
@@ -89,13 +100,14 @@ def cookie_name() -> str:
     return "__Host-ttl_" + hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
-def _create(stack: RunningStack) -> LinkSession:
+def _create(stack: RunningStack, completion: Completion = Completion.BROWSER) -> LinkSession:
     made = samples.link_session(
         session_id=SESSION_ID,
         required=("user.info.basic",),
         optional=(),
         return_url="https://app.example.com/settings",
         label="Ada",
+        completion=completion,
         at=stack.clock.now,
     )
     return sessions().create(made, idempotency=None)

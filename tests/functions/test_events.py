@@ -122,6 +122,22 @@ def test_event_callback_code__links_the_account(stack: RunningStack, started: Li
     assert link[1].profile.display_name == "Ada T."
 
 
+def test_event_callback_complete__links_for_the_user_who_is_signed_in(
+    stack: RunningStack, waiting: LinkSession
+) -> None:
+    stack.tiktok.script.extend([Answer(stack.pair(1)), Answer({}, status=500)])
+
+    answer = stack.invoke("callback", event("callback-complete"))
+
+    assert answer["statusCode"] == 200
+    told = body_of(answer)
+    assert (told["id"], told["status"], told["version"]) == (ACCOUNT_ID, "active", 1)
+    assert told == body_of(stack.invoke("accounts", event("accounts-show")))
+    exchange = stack.tiktok.received[0]
+    assert exchange.form["code"] == "Example-Code*!4.va"
+    assert exchange.form["redirect_uri"] == f"{BASE_URL}/callback"
+
+
 def test_event_callback_cancelled__goes_back_to_the_product(
     stack: RunningStack, started: LinkSession
 ) -> None:
@@ -183,6 +199,7 @@ def test_event_sessions_show__tells_how_it_stands(stack: RunningStack, linked: L
     assert body_of(answer) == {
         "id": SESSION_ID,
         "status": "completed",
+        "completion": "browser",
         "account_id": ACCOUNT_ID,
         "expires_at": "2026-11-21T12:30:00Z",
     }

@@ -35,7 +35,7 @@ OF_EVERY_FUNCTION = {
 MAY_BE_EMPTY = {
     "authorize": {"PUBLIC_BASE_URL"},
     "callback": {"PUBLIC_BASE_URL"},
-    "sessions": {"PUBLIC_BASE_URL", "SCOPES_OPTIONAL", "RETURN_ORIGINS"},
+    "sessions": {"PUBLIC_BASE_URL", "SCOPES_OPTIONAL", "RETURN_ORIGINS", "COMPLETION"},
     "webhook": {"VERIFICATION_FILES"},
 }
 # HTTP API gives up after 30 s, which cannot be raised.

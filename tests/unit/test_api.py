@@ -416,6 +416,7 @@ def test_a_session_shows_status_and_expiry() -> None:
     assert session_body(session, NOON) == {
         "id": session.id,
         "status": "pending",
+        "completion": "browser",
         "expires_at": "2026-11-21T12:30:00Z",
     }
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from tiktok_linking.accounts import RefreshMode, Status
 from tiktok_linking.errors import InvalidRequest
+from tiktok_linking.sessions import Completion
 from tiktok_linking.web.bodies import (
     read_account_change,
+    read_completion_request,
     read_list_query,
     read_relink_request,
     read_revoke_flag,
@@ -45,7 +47,7 @@ def test_a_session_needs_no_more_than_whose_it_is() -> None:
 
     assert wanted.end_user_id == "u_42"
     assert wanted.expires_in == timedelta(minutes=30)
-    assert wanted.completion == "browser"
+    assert wanted.completion is None, "the stack's own"
     assert (wanted.tenant_id, wanted.return_url, wanted.scopes_required) == (None, None, None)
     assert not wanted.switch_account
 
@@ -133,10 +135,37 @@ def test_any_other_scopes_are_refused(value: object) -> None:
         session(scopes=value)
 
 
-def test_completion_is_in_the_browser() -> None:
-    assert session(completion="browser").completion == "browser"
-    for wrong in ("app", "Browser", "", None, 1, ["browser"]):
+@pytest.mark.parametrize("completion", Completion)
+def test_completion_is_one_of_two(completion: Completion) -> None:
+    assert session(completion=completion.value).completion is completion
+    for wrong in ("App", "Browser", "", None, 1, ["browser"]):
         refused("completion", completion=wrong)
+
+
+def test_a_completion_is_a_code_and_a_user() -> None:
+    read = read_completion_request({"completion_code": "c" * 43, "end_user_id": "u_42"})
+
+    assert (read.completion_code.reveal(), read.end_user_id) == ("c" * 43, "u_42")
+    assert "c" * 43 not in repr(read)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"completion_code": "c" * 43},
+        {"end_user_id": "u_42"},
+        {"completion_code": "c" * 42, "end_user_id": "u_42"},
+        {"completion_code": "c" * 42 + "!", "end_user_id": "u_42"},
+        {"completion_code": ["c" * 43], "end_user_id": "u_42"},
+        {"completion_code": "c" * 43, "end_user_id": ""},
+        {"completion_code": "c" * 43, "end_user_id": 42},
+        {"completion_code": "c" * 43, "end_user_id": "u_42", "tenant_id": "acme"},
+    ],
+)
+def test_any_other_completion_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        read_completion_request(body)
 
 
 def test_switching_accounts_is_yes_or_no() -> None:

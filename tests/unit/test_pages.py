@@ -15,11 +15,15 @@ from tests.fakes.clock import NOON
 from tiktok_linking.accounts import Secret
 from tiktok_linking.sessions import (
     COOKIE_PREFIX,
+    PARKED_FOR,
     Attempt,
     LinkSession,
+    ParkedCode,
     SessionReason,
     SessionStatus,
+    completion_code,
     secret_hash,
+    session_key,
 )
 from tiktok_linking.web.http import Response
 from tiktok_linking.web.pages import (
@@ -108,6 +112,14 @@ def of(made: LinkSession, *, own: bool = True) -> Render:
     return lambda pages: pages.of_session(made, COOKIES if own else {})
 
 
+def waiting(*, result_cookie: str | None = None, until: timedelta = PARKED_FOR) -> LinkSession:
+    """A session whose code waits; this browser is the one that came back."""
+    made = session(SessionStatus.AWAITING_COMPLETION, result_cookie=result_cookie)
+    release = completion_code(Secret("cookie"), session_key(made.id))
+    parked = ParkedCode(b"sealed", secret_hash(release.reveal()), "a", NOON + until)
+    return replace(made, parked=parked)
+
+
 EVERY_PAGE: dict[str, Render] = {
     "connect": of(session(), own=False),
     "success": of(COMPLETED),
@@ -115,6 +127,9 @@ EVERY_PAGE: dict[str, Render] = {
     "already used": of(COMPLETED, own=False),
     "finishing": of(session(SessionStatus.STARTED)),
     "different browser": of(session(SessionStatus.STARTED, result_cookie="cookie")),
+    "to be completed": of(waiting()),
+    "different browser, to be completed": of(waiting(result_cookie="cookie")),
+    "not completed in time": of(waiting(until=timedelta(0))),
     "cancelled": of(session(SessionStatus.CANCELLED, reason=SessionReason.USER_CANCELLED)),
     "withdrawn": of(session(SessionStatus.CANCELLED, reason=SessionReason.CANCELLED_BY_TEAM)),
     **{reason.value: of(session(SessionStatus.FAILED, reason=reason)) for reason in FAILURES},
@@ -468,3 +483,34 @@ def test_a_redirect_is_a_clean_get() -> None:
     assert (response.status, response.body) == (303, "")
     assert response.headers["Location"] == "/connect/ls_1"
     assert response.cookies == ("a=b",)
+
+
+@pytest.mark.parametrize("result_cookie", [None, "cookie"])
+def test_the_browser_that_came_back_takes_the_code_to_the_product_on_a_click(
+    result_cookie: str | None,
+) -> None:
+    made = waiting(result_cookie=result_cookie)
+    release = completion_code(Secret("cookie"), session_key(made.id)).reveal()
+
+    page = Page(of(made)(PAGES))
+
+    (link,) = [link for link in page.links if "completion_code" in link]
+    query = parse_qs(urlsplit(link).query)
+    assert link.startswith(RETURN_URL.partition("?")[0])
+    assert (query["link_session"], query["completion_code"]) == ([made.id], [release])
+    assert "Continue in" in page.text
+
+
+@pytest.mark.parametrize("result_cookie", [None, "cookie"])
+def test_no_other_browser_is_shown_the_code(result_cookie: str | None) -> None:
+    made = waiting(result_cookie=result_cookie)
+
+    for cookies in ({}, {"__Host-ttl_00000000": "guessed"}, {"other": "cookie"}):
+        assert "completion_code" not in PAGES.of_session(made, cookies).body
+
+
+def test_after_five_minutes_the_code_is_shown_no_more() -> None:
+    for result_cookie in (None, "cookie"):
+        body = of(waiting(result_cookie=result_cookie, until=timedelta(0)))(PAGES).body
+        assert "completion_code" not in body
+        assert "expired" in body or "Continue with TikTok" in body

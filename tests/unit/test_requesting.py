@@ -12,7 +12,7 @@ from tests.fakes.clock import NOON
 from tiktok_linking.errors import InvalidRequest
 from tiktok_linking.ports import SessionRequest
 from tiktok_linking.requesting import Stack, new_session, relink_session
-from tiktok_linking.sessions import SessionStatus
+from tiktok_linking.sessions import Completion, SessionStatus
 
 STACK = Stack(
     registrations=("default", "sandbox"),
@@ -28,7 +28,7 @@ WANTED = SessionRequest(
     scopes_required=None,
     scopes_optional=None,
     return_url=None,
-    completion="browser",
+    completion=None,
     expires_in=timedelta(minutes=30),
     locale=None,
     metadata={},
@@ -123,3 +123,41 @@ def test_a_relink_of_a_registration_that_is_gone_is_refused() -> None:
 
     with pytest.raises(InvalidRequest):
         relink_session(WANTED, account, stack=STACK, now=NOON)
+
+
+HOME = "https://app.example.com/back"
+
+
+@pytest.mark.parametrize("wished", [None, *Completion])
+def test_a_stack_that_lets_the_browser_complete_takes_either(wished: Completion | None) -> None:
+    wanted = replace(WANTED, completion=wished, return_url=HOME)
+
+    made = new_session(wanted, stack=STACK, now=NOON)
+
+    assert made.completion is (wished or Completion.BROWSER)
+
+
+def test_a_stack_whose_app_completes_takes_nothing_else() -> None:
+    strict = replace(STACK, completion=Completion.APP)
+    wanted = replace(WANTED, return_url=HOME)
+
+    assert new_session(wanted, stack=strict, now=NOON).completion is Completion.APP
+    with pytest.raises(InvalidRequest, match="completion is app"):
+        new_session(replace(wanted, completion=Completion.BROWSER), stack=strict, now=NOON)
+
+
+@pytest.mark.parametrize("stack", [STACK, replace(STACK, completion=Completion.APP)])
+def test_completion_by_the_app_needs_somewhere_to_bring_the_code(stack: Stack) -> None:
+    with pytest.raises(InvalidRequest, match="needs a return_url"):
+        new_session(replace(WANTED, completion=Completion.APP), stack=stack, now=NOON)
+
+
+def test_a_relink_is_completed_as_any_session() -> None:
+    strict = replace(STACK, completion=Completion.APP)
+    wanted = replace(WANTED, return_url=HOME)
+
+    made = relink_session(wanted, samples.account(), stack=strict, now=NOON)
+
+    assert made.completion is Completion.APP
+    with pytest.raises(InvalidRequest, match="needs a return_url"):
+        relink_session(WANTED, samples.account(), stack=strict, now=NOON)

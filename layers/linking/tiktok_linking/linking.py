@@ -3,6 +3,10 @@
 ``create`` makes a session, ``start`` sends a browser to TikTok, ``finish`` takes it back. In
 ``finish`` every check comes before anything leaves the process, the exchange comes last, and a
 pair that TikTok issued is saved before anything else is asked of the world.
+
+Where the team's own login decides (completion mode ``app``, and every browser that comes back
+without its cookie), ``finish`` exchanges nothing: it parks the code, sealed, and the browser takes
+a one-time completion code to the team, whose backend comes with it to ``complete``.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from tiktok_linking.accounts import Account, RefreshMode, Secret, account_id, grant_id
+from tiktok_linking.accounts import Account, Grant, RefreshMode, Secret, account_id, grant_id
 from tiktok_linking.deadlines import (
     PROFILE_TIME,
     REVOKE_TIME,
@@ -25,7 +29,24 @@ from tiktok_linking.deadlines import (
     persist,
     read_timeout,
 )
-from tiktok_linking.errors import Misconfigured, NoAnswer, ProviderError, Refused, StoreUnavailable
+from tiktok_linking.errors import (
+    AccountMismatch,
+    ClientCredentialsInvalid,
+    LinkingError,
+    LinkSessionCancelled,
+    LinkSessionExpired,
+    LinkSessionUsed,
+    Misconfigured,
+    NoAnswer,
+    ProviderError,
+    ProviderUnavailable,
+    Refused,
+    ScopeNotGranted,
+    SealBroken,
+    StateMismatch,
+    StoreUnavailable,
+    UserMismatch,
+)
 from tiktok_linking.oauth import (
     CallbackError,
     ClientCredentials,
@@ -42,6 +63,7 @@ from tiktok_linking.ports import (
     Credentials,
     Journal,
     NewAccount,
+    NotClaimable,
     RescueQueue,
     Saved,
     Sealing,
@@ -52,11 +74,15 @@ from tiktok_linking.registrations import ClientsToTry
 from tiktok_linking.schedule import RenewalPolicy
 from tiktok_linking.sessions import (
     ATTEMPT_LIFETIME,
+    PARKED_FOR,
     Attempt,
+    Completion,
     LinkSession,
+    ParkedCode,
     SessionReason,
     SessionStatus,
     State,
+    completion_code,
     secret_hash,
     session_key,
 )
@@ -64,6 +90,12 @@ from tiktok_linking.sessions import (
 logger = logging.getLogger("tiktok_linking.linking")
 
 T = TypeVar("T")
+
+Render = Callable[[Account, Grant], str]
+"""Writes the answer to a completion, which is kept so that a repeat gets the same."""
+
+COMPLETING_TAKES = 5
+"""Seconds after which it is worth asking how a completion ended that another call began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +166,8 @@ class Arrival:
     landing: Landing
     cookie_name: str | None = None
     cookie_value: Secret | None = None
+    completion_code: Secret | None = None
+    """Goes to the ``return_url`` and nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +210,63 @@ class Linking:
                 answer.state, secret_hash(cookie) if cookie else None, now=self.now()
             )
         except AttemptNotUsable as refusal:
-            return self._not_usable(refusal, answer.state)
+            return self._not_usable(refusal, answer, Secret(cookie) if cookie else None)
         if session.app_registration not in self.client_keys:
             return self._fail(session, SessionReason.APP_MISCONFIGURED, deadline)
         if answer.error is not None or answer.code is None:
             return self._refused_at_tiktok(session, answer, deadline)
-        return self._exchange(session, attempt, answer.code, deadline)
+        if session.completion is Completion.APP and cookie is not None:
+            return self._park(session, answer.state, answer.code, Secret(cookie), deadline)
+        return self._exchange(session, attempt, answer.code, deadline, None)
 
-    def _not_usable(self, refusal: AttemptNotUsable, state: State) -> Arrival:
+    def _park(
+        self,
+        session: LinkSession,
+        state: State,
+        code: Secret,
+        cookie: Secret,
+        deadline: datetime,
+    ) -> Arrival:
+        """Keep the code until the team says who is there; nothing is sent to TikTok."""
+        try:
+            parked, release = self._parked(code, state, cookie)
+            kept = self._persist(
+                lambda: self.sessions.park(state, parked, cookie_hash=None, now=self.now()),
+                deadline,
+            )
+        except StoreUnavailable:
+            return self._fail(session, SessionReason.PROVIDER_UNAVAILABLE, deadline)
+        if not kept:
+            return Arrival(session, Landing.PAGE)  # withdrawn by the team in this moment
+        waiting = replace(
+            session, status=SessionStatus.AWAITING_COMPLETION, reason=None, parked=parked
+        )
+        return Arrival(waiting, Landing.RETURN, completion_code=release)
+
+    def _parked(self, code: Secret, state: State, cookie: Secret) -> tuple[ParkedCode, Secret]:
+        now = self.now()
+        self.sealing.prepare("parked_code", now=now)
+        release = completion_code(cookie, state.session_key)
+        parked = ParkedCode(
+            sealed=self.sealing.seal_code(code, state, now=now),
+            completion_hash=secret_hash(release.reveal()),
+            attempt_key=state.attempt_key,
+            until=now + PARKED_FOR,
+        )
+        return parked, release
+
+    def _not_usable(
+        self, refusal: AttemptNotUsable, answer: Answer, cookie: Secret | None
+    ) -> Arrival:
         """Used, expired or in another browser: no request leaves the process."""
-        session = refusal.session
+        session, state = refusal.session, answer.state
+        if cookie is not None:
+            release = session.completion_code_of({state.cookie_name: cookie.reveal()})
+            if release is not None and refusal.same_browser:
+                return Arrival(session, Landing.RETURN, completion_code=release)
+            if release is not None:
+                # The browser without the attempt's cookie, once more: its own page has the button.
+                return Arrival(session, Landing.PAGE)
         if refusal.same_browser:
             # A double delivery gives the first result, whatever it was.
             done = session.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED)
@@ -197,9 +278,84 @@ class Linking:
         # TikTok's app may hand back to another browser. Never exchange there: whoever starts a
         # session could otherwise have somebody else finish it for him.
         logger.warning("callback without its cookie", extra={"event": "browser_mismatch"})
-        cookie = Secret(secrets.token_urlsafe(32))
-        self.sessions.remember_browser(state, secret_hash(cookie.reveal()), now=self.now())
-        return Arrival(session, Landing.PAGE, state.cookie_name, cookie)
+        own = Secret(secrets.token_urlsafe(32))
+        own_hash = secret_hash(own.reveal())
+        is_known = session.app_registration in self.client_keys
+        if answer.code is not None and session.return_url is not None and is_known:
+            # The team's own login may still decide, in whichever browser it knows its user.
+            parked, _ = self._parked(answer.code, state, own)
+            if not self.sessions.park(state, parked, cookie_hash=own_hash, now=self.now()):
+                return Arrival(session, Landing.NEUTRAL)
+        else:
+            self.sessions.remember_browser(state, own_hash, now=self.now())
+        return Arrival(session, Landing.PAGE, state.cookie_name, own)
+
+    def complete(
+        self,
+        session_id: str,
+        code: Secret,
+        end_user_id: str,
+        *,
+        render: Render,
+        deadline: datetime,
+    ) -> str:
+        """Make the link for which a browser came back, now that the team says who is there.
+
+        The completion code works once. A repeat by the same user gives the first result.
+
+        Raises:
+            NotFound, StateMismatch: no such session, or not its completion code.
+            UserMismatch: somebody else is signed in; what was parked is gone.
+            LinkSessionExpired, LinkSessionCancelled, LinkSessionUsed: too late, or being completed
+                right now (``retry_after``).
+            AccountMismatch, ScopeNotGranted, ClientCredentialsInvalid, ProviderUnavailable: as the
+                session's reason says.
+        """
+        try:
+            session, attempt, parked = self.sessions.claim(
+                session_id, secret_hash(code.reveal()), now=self.now()
+            )
+        except NotClaimable as refusal:
+            return self._completed_before(refusal, end_user_id)
+        if not _is_same_user(session, end_user_id):
+            logger.warning("completed by another user", extra={"event": "user_mismatch"})
+            self._fail(session, SessionReason.USER_MISMATCH, deadline)
+            raise UserMismatch
+        if session.app_registration not in self.client_keys:
+            raise _error_of(self._fail(session, SessionReason.APP_MISCONFIGURED, deadline).session)
+        try:
+            tiktoks_code = self.sealing.open_code(
+                parked.sealed,
+                session_key=session_key(session.id),
+                attempt_key=parked.attempt_key,
+            )
+        except (SealBroken, StoreUnavailable):
+            reason = SessionReason.PROVIDER_UNAVAILABLE
+            raise _error_of(self._fail(session, reason, deadline).session) from None
+        ended = self._exchange(session, attempt, tiktoks_code, deadline, render).session
+        if ended.status is SessionStatus.COMPLETED and ended.answer is not None:
+            return ended.answer
+        raise _error_of(ended)
+
+    def _completed_before(self, refusal: NotClaimable, end_user_id: str) -> str:
+        """The first result for a repeat; for anything else a word that gives nothing away."""
+        session = refusal.session
+        if session.reason is SessionReason.CANCELLED_BY_TEAM:
+            raise LinkSessionCancelled
+        if not refusal.is_its_code:
+            if session.status is SessionStatus.COMPLETED:
+                raise LinkSessionUsed
+            raise StateMismatch("completion_code is not the one that this session waits for")
+        if not _is_same_user(session, end_user_id):
+            logger.warning("completed by another user", extra={"event": "user_mismatch"})
+            raise UserMismatch
+        if session.answer is not None:
+            return session.answer
+        if session.status is SessionStatus.COMPLETED:
+            raise LinkSessionUsed(account_id=session.account_id)  # by rescue, which answers nobody
+        if session.status_at(self.now()) is SessionStatus.EXPIRED:
+            raise LinkSessionExpired
+        raise _error_of(session)
 
     def _refused_at_tiktok(
         self, session: LinkSession, answer: Answer, deadline: datetime
@@ -216,7 +372,12 @@ class Linking:
         return self._fail(session, reason, deadline)
 
     def _exchange(
-        self, session: LinkSession, attempt: Attempt, code: Secret, deadline: datetime
+        self,
+        session: LinkSession,
+        attempt: Attempt,
+        code: Secret,
+        deadline: datetime,
+        render: Render | None,
     ) -> Arrival:
         # All that can fail comes before the code is spent.
         try:
@@ -250,7 +411,7 @@ class Linking:
                     "exchange failed", extra={"why": error.error, "log_id": error.log_id}
                 )
                 return self._fail(session, _exchange_reason(error), deadline)
-        return self._keep(session, answer, clients.current, deadline)
+        return self._keep(session, answer, clients.current, deadline, render)
 
     def _keep(
         self,
@@ -258,6 +419,7 @@ class Linking:
         answer: TokenAnswer,
         client: ClientCredentials,
         deadline: datetime,
+        render: Render | None,
     ) -> Arrival:
         """Save the pair whatever becomes of the session; only what hangs on it is refused."""
         if answer.scopes is None:
@@ -285,7 +447,9 @@ class Linking:
         )
         with contextlib.suppress(StoreUnavailable):
             self.journal.append(authorised)  # a help, not a gate: the table comes next in any case
-        arrival = self._save(session, authorised, account, answer, client, refusal, deadline)
+        arrival = self._save(
+            session, authorised, account, answer, client, refusal, deadline, render
+        )
         self.journal.forget(authorised)
         return arrival
 
@@ -298,13 +462,14 @@ class Linking:
         client: ClientCredentials,
         refusal: SessionReason | None,
         deadline: datetime,
+        render: Render | None,
     ) -> Arrival:
         """Write the pair, then what hangs on it; where the table is away, hand all to rescue."""
         granted = answer.scopes or ()
         missing = tuple(s for s in session.scopes if s not in granted)
         try:
             is_new = session.relink_account_id is None
-            saved = self._persist(lambda: self._save_pair(authorised, is_new), deadline)
+            saved, grant = self._persist(lambda: self._save_pair(authorised, is_new), deadline)
             if refusal is not None:
                 if saved is Saved.ENDED:
                     self._give_back(client, answer, deadline)
@@ -316,15 +481,18 @@ class Linking:
             if has_time_for(PROFILE_TIME, self.now(), deadline):
                 profile = self.tiktok.profile(answer.access_token, now=self.now())
                 account = replace(account, profile=profile)
-            self._persist(lambda: self.authorisations.save_account(account), deadline)
-            return self._complete(session, account, granted, missing, deadline)
+            row = self._persist(lambda: self.authorisations.save_account(account), deadline)
+            said = None
+            if render is not None and grant is not None:
+                said = render(replace(row, profile=row.profile or account.profile), grant)
+            return self._complete(session, account, granted, missing, deadline, said)
         except StoreUnavailable:
             # The sealed pair, its account and the session's result land when the table is back.
             self.rescue.put_authorised(authorised)
             logger.error("linking handed to rescue", extra={"grant": account.grant_id})
             return Arrival(session, Landing.PAGE)
 
-    def _save_pair(self, authorised: AuthorisedPair, is_new: bool) -> Saved:
+    def _save_pair(self, authorised: AuthorisedPair, is_new: bool) -> tuple[Saved, Grant | None]:
         pair = authorised.pair
         due_at = self.policy.first_due(
             authorised.grant_id,
@@ -333,7 +501,7 @@ class Linking:
             relink_by=pair.relink_by,
             is_new=is_new,
         )
-        return self.authorisations.save_authorised(
+        return self.authorisations.save_and_show(
             authorised, due_at=due_at, only_existing=authorised.account is None
         )
 
@@ -356,6 +524,7 @@ class Linking:
         granted: tuple[str, ...],
         missing: tuple[str, ...],
         deadline: datetime,
+        answer: str | None,
     ) -> Arrival:
         name = account.profile.display_name if account.profile else None
         self._persist(
@@ -367,10 +536,18 @@ class Linking:
                 granted=granted,
                 missing=missing,
                 display_name=name,
+                answer=answer,
             ),
             deadline,
         )
-        done = replace(session, status=SessionStatus.COMPLETED, reason=None, account_id=account.id)
+        done = replace(
+            session,
+            status=SessionStatus.COMPLETED,
+            reason=None,
+            account_id=account.id,
+            parked=None,
+            answer=answer,
+        )
         return Arrival(done, Landing.RETURN)
 
     def _fail(
@@ -408,10 +585,35 @@ class Linking:
             deadline,
         )
         landing = Landing.RETURN if status is SessionStatus.CANCELLED else Landing.PAGE
-        return Arrival(replace(session, status=status, reason=reason), landing)
+        ended = replace(session, status=status, reason=reason, missing_scopes=missing, parked=None)
+        return Arrival(ended, landing)
 
     def _persist(self, write: Callable[[], T], deadline: datetime) -> T:
         return persist(write, deadline=deadline, now=self.now, pause=self.pause, chance=self.chance)
+
+
+def _is_same_user(session: LinkSession, end_user_id: str) -> bool:
+    return secrets.compare_digest(session.end_user_id.encode(), end_user_id.encode())
+
+
+def _error_of(session: LinkSession) -> LinkingError:
+    """How a session ended, for the backend that wanted to complete it."""
+    match session.reason:
+        case SessionReason.USER_MISMATCH:
+            return UserMismatch()
+        case SessionReason.ACCOUNT_MISMATCH:
+            return AccountMismatch()
+        case SessionReason.SCOPE_NOT_GRANTED:
+            return ScopeNotGranted(missing_scopes=list(session.missing_scopes))
+        case SessionReason.APP_MISCONFIGURED:
+            return ClientCredentialsInvalid()
+        case SessionReason.PROVIDER_UNAVAILABLE:
+            return ProviderUnavailable()
+        case None:
+            # Being completed by another call, or handed to rescue, which finishes it.
+            return LinkSessionUsed(retry_after=COMPLETING_TAKES)
+        case reason:
+            return LinkSessionUsed(reason=reason.value)
 
 
 def _account(session: LinkSession, answer: TokenAnswer) -> Account:

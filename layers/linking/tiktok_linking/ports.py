@@ -25,7 +25,15 @@ from tiktok_linking.accounts import (
 )
 from tiktok_linking.circuit import Circuit
 from tiktok_linking.oauth import ClientCredentials, TokenAnswer
-from tiktok_linking.sessions import Attempt, LinkSession, SessionReason, SessionStatus, State
+from tiktok_linking.sessions import (
+    Attempt,
+    Completion,
+    LinkSession,
+    ParkedCode,
+    SessionReason,
+    SessionStatus,
+    State,
+)
 
 
 class Saved(StrEnum):
@@ -230,8 +238,13 @@ class Authorisations(Protocol):
     ) -> Saved:
         """Store a pair from an exchange, unless a newer authorisation is stored."""
 
-    def save_account(self, account: Account) -> None:
-        """Put or revive one account row."""
+    def save_and_show(
+        self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
+    ) -> tuple[Saved, Grant | None]:
+        """As ``save_authorised``, with the grant as this write left it where it was stored."""
+
+    def save_account(self, account: Account) -> Account:
+        """Put or revive one account row, and give it as this write left it."""
 
 
 class Ended(StrEnum):
@@ -306,6 +319,18 @@ class AttemptNotUsable(Exception):
         self.same_browser = same_browser
 
 
+class NotClaimable(Exception):
+    """The session is known and nothing of it can be completed now with this code.
+
+    ``is_its_code`` says whether the code once was the right one for what the session holds.
+    """
+
+    def __init__(self, session: LinkSession, *, is_its_code: bool) -> None:
+        super().__init__("not claimable")
+        self.session = session
+        self.is_its_code = is_its_code
+
+
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
     """``POST /v1/link-sessions``, checked for form."""
@@ -317,7 +342,7 @@ class SessionRequest:
     scopes_required: tuple[str, ...] | None
     scopes_optional: tuple[str, ...] | None
     return_url: str | None
-    completion: str
+    completion: Completion | None
     expires_in: timedelta
     locale: str | None
     metadata: dict[str, str]
@@ -352,6 +377,23 @@ class Sessions(Protocol):
     def remember_browser(self, state: State, cookie_hash: str, *, now: datetime) -> None:
         """Give the browser that came back without its cookie a result page of its own."""
 
+    def park(
+        self, state: State, parked: ParkedCode, *, cookie_hash: str | None, now: datetime
+    ) -> bool:
+        """Keep a code until the team completes; False where the session is over or busy.
+
+        ``cookie_hash`` is of the browser that came back without its cookie, and uses the attempt
+        up; None where ``consume`` has used it.
+        """
+
+    def claim(
+        self, session_id: str, completion_hash: str, *, now: datetime
+    ) -> tuple[LinkSession, Attempt, ParkedCode]:
+        """Take what is parked, once.
+
+        Raises: NotFound, and ``NotClaimable`` for all else.
+        """
+
     def finish(
         self,
         session_key: str,
@@ -363,8 +405,9 @@ class Sessions(Protocol):
         granted: tuple[str, ...] = (),
         missing: tuple[str, ...] = (),
         display_name: str | None = None,
+        answer: str | None = None,
     ) -> None:
-        """Write the result. A completed session is never overwritten."""
+        """Write the result and forget what was parked. A completed session is never overwritten."""
 
     def cancel(self, session_id: str, *, now: datetime) -> LinkSession:
         """Cancel for the team.
@@ -399,6 +442,12 @@ class Sealing(Protocol):
 
     def seal_pair(self, answer: TokenAnswer, *, registration: str, now: datetime) -> SealedPair:
         """Seal a whole pair under the current epoch: no network, microseconds."""
+
+    def seal_code(self, code: Secret, state: State, *, now: datetime) -> bytes:
+        """Seal an authorisation code to its attempt; ``prepare("parked_code")`` comes first."""
+
+    def open_code(self, sealed: bytes, *, session_key: str, attempt_key: str) -> Secret:
+        """Open a parked code. Raises SealBroken where it does not belong."""
 
     def open_access(self, pair: SealedPair, *, registration: str, open_id: str) -> Secret:
         """Open the access token of a pair. Raises SealBroken where it does not belong."""

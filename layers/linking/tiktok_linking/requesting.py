@@ -11,7 +11,7 @@ from tiktok_linking.errors import InvalidRequest
 from tiktok_linking.oauth import BASIC_SCOPE
 from tiktok_linking.ports import SessionRequest
 from tiktok_linking.return_urls import is_allowed
-from tiktok_linking.sessions import LinkSession, SessionStatus, new_session_id
+from tiktok_linking.sessions import Completion, LinkSession, SessionStatus, new_session_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +22,27 @@ class Stack:
     scopes_required: tuple[str, ...]
     scopes_optional: tuple[str, ...]
     return_origins: tuple[str, ...]
+    completion: Completion = Completion.BROWSER
+    """``app`` is enforced for every session; ``browser`` is what a session may say no to."""
 
 
 def new_session(wanted: SessionRequest, *, stack: Stack, now: datetime) -> LinkSession:
     """Make a session as asked.
 
     Raises:
-        InvalidRequest: an unknown registration, a scope or a return address that is not allowed.
+        InvalidRequest: an unknown registration, a scope, a return address or a way of completion
+            that is not allowed.
     """
     registration = wanted.app_registration or stack.registrations[0]
     if registration not in stack.registrations:
         raise InvalidRequest("app_registration is not one of: " + ", ".join(stack.registrations))
     if wanted.return_url is not None and not is_allowed(wanted.return_url, stack.return_origins):
         raise InvalidRequest("return_url is not on an allowed origin (parameter ReturnOrigins)")
+    completion = wanted.completion or stack.completion
+    if stack.completion is Completion.APP and completion is not Completion.APP:
+        raise InvalidRequest("completion is app for every session (parameter Completion)")
+    if completion is Completion.APP and wanted.return_url is None:
+        raise InvalidRequest("completion app needs a return_url")
     required, optional = _scopes(wanted, stack)
     return LinkSession(
         id=new_session_id(),
@@ -46,7 +54,7 @@ def new_session(wanted: SessionRequest, *, stack: Stack, now: datetime) -> LinkS
         scopes_required=required,
         scopes_optional=optional,
         return_url=wanted.return_url,
-        completion=wanted.completion,
+        completion=completion,
         created_at=now,
         expires_at=now + wanted.expires_in,
         page_nonce=secrets.token_urlsafe(16),

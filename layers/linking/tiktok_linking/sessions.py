@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import re
 import secrets
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ from tiktok_linking.accounts import Secret
 ATTEMPT_LIFETIME = timedelta(minutes=10)
 MOST_ATTEMPTS = 10
 """Attempts one session can start: bounds cookies in the browser and bytes in the item."""
+
+PARKED_FOR = timedelta(minutes=5)
+"""For so long a parked code waits for the team's own login to decide."""
 
 FINISHED = "finished"
 """Stands where a session id would, on the page for browsers that have no part in a session."""
@@ -38,6 +42,15 @@ class SessionStatus(StrEnum):
     CANCELLED = "cancelled"
     FAILED = "failed"
     EXPIRED = "expired"
+
+
+class Completion(StrEnum):
+    """What decides that a link is made."""
+
+    BROWSER = "browser"
+    """The browser that started comes back with its cookie."""
+    APP = "app"
+    """The team's own login: its backend completes with the person who is signed in there."""
 
 
 class SessionReason(StrEnum):
@@ -82,6 +95,16 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class ParkedCode:
+    """A code that waits, sealed. ``completion_hash`` names the one-time code that releases it."""
+
+    sealed: bytes = field(repr=False)
+    completion_hash: str
+    attempt_key: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class LinkSession:
     """One attempt to link, as stored. ``id`` opens the connect page and is a bearer secret."""
 
@@ -97,7 +120,7 @@ class LinkSession:
     end_user_label: str | None = None
     tenant_id: str | None = None
     return_url: str | None = None
-    completion: str = "browser"
+    completion: Completion = Completion.BROWSER
     locale: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     switch_account: bool = False
@@ -108,6 +131,9 @@ class LinkSession:
     granted_scopes: tuple[str, ...] = ()
     display_name: str | None = None
     attempts: Mapping[str, Attempt] = field(default_factory=dict)
+    parked: ParkedCode | None = None
+    answer: str | None = field(default=None, repr=False)
+    """What the completion answered, for a repeat of it."""
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -117,8 +143,12 @@ class LinkSession:
     def status_at(self, now: datetime) -> SessionStatus:
         """The status by the clock.
 
-        The expiry limits starting: an attempt begun in time may finish within its own lifetime.
+        The expiry limits starting: an attempt begun in time may finish within its own lifetime,
+        and a parked code waits for as long as it may.
         """
+        if self.status is SessionStatus.AWAITING_COMPLETION:
+            is_late = self.parked is None or self.parked.until <= now
+            return SessionStatus.EXPIRED if is_late else self.status
         open_statuses = (SessionStatus.PENDING, SessionStatus.STARTED)
         if self.status not in open_statuses or self.expires_at > now:
             return self.status
@@ -140,6 +170,17 @@ class LinkSession:
         hashes = _cookie_hashes(cookies)
         own = [a for a in self.attempts.values() if _is_among(a.cookie_hash, hashes)]
         return max(own, key=lambda attempt: attempt.expires_at, default=None)
+
+    def completion_code_of(self, cookies: Mapping[str, str]) -> Secret | None:
+        """The code that releases what is parked, if this browser is the one that came back."""
+        if self.parked is None or self.status is not SessionStatus.AWAITING_COMPLETION:
+            return None
+        for name, value in cookies.items():
+            if name.startswith(COOKIE_PREFIX):
+                code = completion_code(Secret(value), session_key(self.id))
+                if secrets.compare_digest(secret_hash(code.reveal()), self.parked.completion_hash):
+                    return code
+        return None
 
     def was_brought_back_by(self, cookies: Mapping[str, str]) -> bool:
         """Whether TikTok handed an attempt of another browser to this one."""
@@ -211,6 +252,22 @@ def is_session_id(value: str) -> bool:
 def session_key(session_id: str) -> str:
     """The table key of a session: 128 bits of SHA-256 of its id."""
     return _b64(hashlib.sha256(session_id.encode()).digest()[:16])
+
+
+def completion_code(cookie: Secret, session_key: str) -> Secret:
+    """What the returning browser brings to the team, from the cookie that it alone has.
+
+    Derived, so that a callback that comes twice brings the same one, and nobody stores it.
+    """
+    key = cookie.reveal().encode("utf-8", "surrogatepass")
+    return Secret(
+        _b64(hmac.new(key, f"completion|{session_key}".encode(), hashlib.sha256).digest())
+    )
+
+
+def is_completion_code(value: str) -> bool:
+    """Whether this can be a completion code, before any look-up."""
+    return len(value) == 43 and bool(_TOKEN.fullmatch(value))
 
 
 def secret_hash(value: str) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from tiktok_linking.oauth import is_scope
 from tiktok_linking.return_urls import is_origin
+from tiktok_linking.sessions import Completion
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "authorize": ("SESSIONS_TABLE", "APP_REGISTRATIONS", "TIKTOK_AUTHORIZE_URL"),
@@ -65,6 +66,7 @@ MAY_BE_EMPTY = (
     "RETURN_ORIGINS",
     "APP_NAME",
     "VERIFICATION_FILES",
+    "COMPLETION",
 )
 
 _REGISTRATION = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -92,6 +94,7 @@ class Settings:
     scopes_required: tuple[str, ...] = ()
     scopes_optional: tuple[str, ...] = ()
     return_origins: tuple[str, ...] = ()
+    completion: Completion = Completion.BROWSER
     verification_files: Mapping[str, str] = field(default_factory=dict)
     sessions_table: str = ""
     accounts_table: str = ""
@@ -128,6 +131,7 @@ class Settings:
             scopes_required=read.scopes("SCOPES_REQUIRED"),
             scopes_optional=read.scopes("SCOPES_OPTIONAL"),
             return_origins=read.origins("RETURN_ORIGINS"),
+            completion=read.completion("COMPLETION"),
             verification_files=read.files("VERIFICATION_FILES"),
             sessions_table=env.get("SESSIONS_TABLE", ""),
             accounts_table=env.get("ACCOUNTS_TABLE", ""),
@@ -184,6 +188,14 @@ class _Reader:
                 return {}
             found[registration] = client_key
         return found
+
+    def completion(self, name: str) -> Completion:
+        """Unset means the default; what is no mode is not taken for the laxer one in silence."""
+        value = self.env.get(name) or Completion.BROWSER.value
+        if value not in tuple(Completion):
+            self.problems.append(f"{name} is neither browser nor app")
+            return Completion.APP
+        return Completion(value)
 
     def files(self, name: str) -> dict[str, str]:
         """Small public files by name; a content may hold an equals sign, as TikTok's does."""

@@ -19,7 +19,15 @@ from tiktok_linking.accounts import (
     owner_key,
     split_account_id,
 )
-from tiktok_linking.adapters.dynamodb import ConditionFailed, Item, Table, Update, to_ms
+from tiktok_linking.adapters.dynamodb import (
+    ConditionFailed,
+    Item,
+    Table,
+    Update,
+    decode,
+    encode,
+    to_ms,
+)
 from tiktok_linking.adapters.records import (
     LIST_SHARDS,
     SHOWN_ATTRIBUTES,
@@ -405,59 +413,69 @@ class AccountTable:
         self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
     ) -> Saved:
         """See ports.Authorisations. The newest authorisation wins, and each lands once."""
-        grant_id = authorised.grant_id
+        saved, _ = self.save_and_show(authorised, due_at=due_at, only_existing=only_existing)
+        return saved
+
+    def save_and_show(
+        self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
+    ) -> tuple[Saved, Grant | None]:
+        """See ports.Authorisations. Shows what the write itself returns; nothing is read."""
+        key = grant_key(authorised.grant_id)
         # An unlink that came after this authorisation wins over its late pair.
         condition = (
             "(attribute_not_exists(au) OR au < :au) AND (attribute_not_exists(ua) OR ua < :au)"
         )
         if only_existing:
             condition += " AND attribute_exists(fp) AND attribute_not_exists(rv)"
+        sets = pair_item(authorised.pair) | {
+            "r": authorised.registration,
+            "o": authorised.open_id,
+            "st": Status.ACTIVE.value,
+            "au": authorised.authorised_at,
+            "aw": authorised.write_id,
+            "wi": authorised.write_id,
+            "lx": authorised.pair.issued_at,
+        }
+        # A slot or a mode that is there was set by somebody who knew.
+        first = {"md": RefreshMode.AUTO.value}
+        first |= {} if due_at is None else _due(authorised.grant_id, due_at)
         try:
-            self._urgent.update(
-                grant_key(grant_id),
+            item = self._urgent.update(
+                key,
                 Update(
-                    sets=pair_item(authorised.pair)
-                    | {
-                        "r": authorised.registration,
-                        "o": authorised.open_id,
-                        "st": Status.ACTIVE.value,
-                        "au": authorised.authorised_at,
-                        "aw": authorised.write_id,
-                        "wi": authorised.write_id,
-                        "lx": authorised.pair.issued_at,
-                    },
-                    # A slot that is there was set by somebody who knew the grant's mode.
-                    first={} if due_at is None else _due(grant_id, due_at),
+                    sets=sets,
+                    first=first,
                     removes=(*_SETTLED, "rv", "ua"),
-                    adds={"v": 1},
+                    adds={"v": 1, "ro": 0},  # named, so that it is shown
                 ),
                 condition=condition,
                 values={":au": authorised.authorised_at},
+                returns_updated=True,
             )
         except ConditionFailed as failed:
             if failed.old.get("aw") == authorised.write_id:
-                return Saved.STORED
+                return Saved.STORED, read_grant(failed.old)
             ended = "rv" in failed.old or "fp" not in failed.old
-            return Saved.ENDED if ended else Saved.NEWER
-        return Saved.STORED
+            return (Saved.ENDED if ended else Saved.NEWER), None
+        return Saved.STORED, read_grant(_plain(first | sets) | item | key)
 
-    def save_account(self, account: Account) -> None:
+    def save_account(self, account: Account) -> Account:
         """See ports.Authorisations. A repeat of the same write changes nothing."""
-        item = account_item(account) | {"ev": "account.linked"}
+        key = account_key(account.id)
+        sets = account_item(account)
+        first: Item = {"li": account.linked_at} | ({} if "mt" in sets else {"mt": {}})
         try:
-            self._urgent.update(
-                account_key(account.id),
-                Update(
-                    sets=item,
-                    first={"li": account.linked_at} | ({} if "mt" in item else {"mt": {}}),
-                    removes=("ul",),
-                ),
+            item = self._urgent.update(
+                key,
+                Update(sets=sets | {"ev": "account.linked"}, first=first, removes=("ul",)),
                 condition="(attribute_not_exists(au) OR au < :au)"
                 " AND (attribute_not_exists(ul) OR ul < :au)",
                 values={":au": account.authorised_at},
+                returns_updated=True,
             )
-        except ConditionFailed:
-            return
+        except ConditionFailed as failed:
+            return read_account(failed.old)
+        return read_account(_plain(first | sets) | item | key)
 
     # -- Directory ------------------------------------------------------------------------------
 
@@ -545,6 +563,11 @@ class AccountTable:
             return {}
         items = self._table.batch_get(keys, attributes=SHOWN_ATTRIBUTES)
         return {item["pk"]: read_grant(item) for item in items}
+
+
+def _plain(written: Item) -> Item:
+    """What a write set, as it would be read; some emulators return only what it changed."""
+    return decode(encode(written))
 
 
 def _due(grant_id: str, due_at: datetime | None) -> dict[str, Any]:

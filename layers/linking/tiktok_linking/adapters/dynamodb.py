@@ -97,10 +97,12 @@ class Table:
         names: Mapping[str, str] | None = None,
         returns_new: bool = False,
         returns_old: bool = False,
+        returns_updated: bool = False,
     ) -> Item:
         """Update one item. Raises ConditionFailed with the item as it is.
 
-        ``returns_new`` asks for the whole item, ``returns_old`` for what was overwritten.
+        ``returns_old`` and ``returns_updated`` give what this write named, as it was or as it is,
+        which is all that a function without the right to read may learn.
         """
         expression, written = update.expression()
         extra: dict[str, Any] = {"UpdateExpression": expression}
@@ -113,8 +115,10 @@ class Table:
             extra["ExpressionAttributeNames"] = dict(names)
         if returns_new:
             extra["ReturnValues"] = "ALL_NEW"
-        if returns_old:
+        elif returns_old:
             extra["ReturnValues"] = "UPDATED_OLD"
+        elif returns_updated:
+            extra["ReturnValues"] = "UPDATED_NEW"
         answer = self._call("update_item", Key=encode(key), **extra)
         return decode(answer.get("Attributes", {}))
 

@@ -28,8 +28,10 @@ from tiktok_linking.accounts import SealedPair, Secret, token_fingerprint
 from tiktok_linking.adapters.dynamodb import ConditionFailed, Table
 from tiktok_linking.errors import SealBroken, StoreUnavailable
 from tiktok_linking.oauth import TokenAnswer
+from tiktok_linking.sessions import State
 
 SERVICE = "tiktok-link"
+PARKED_CODE = "parked_code"
 _VERSION = b"\x01"
 _KEPT_FOR = timedelta(hours=1)
 _EPOCH_START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -162,7 +164,7 @@ class TokenSealing:
         epoch = self._epoch(now)
         pair_id = secrets.token_bytes(16)
         access, refresh = (
-            self._sealer(name, epoch, registration, open_id, pair_id)
+            self._sealer(name, epoch, (registration, open_id), pair_id)
             for name in ("access", "refresh")
         )
         return Envelope(pair_id, access, refresh)
@@ -174,18 +176,27 @@ class TokenSealing:
 
     def open_access(self, pair: SealedPair, *, registration: str, open_id: str) -> Secret:
         """See ports.Sealing."""
-        return self._open("access", pair.access, registration, open_id, pair.pair_id)
+        return self._open("access", pair.access, (registration, open_id), pair.pair_id)
 
     def open_refresh(self, pair: SealedPair, *, registration: str, open_id: str) -> Secret:
         """See ports.Sealing."""
-        return self._open("refresh", pair.refresh, registration, open_id, pair.pair_id)
+        return self._open("refresh", pair.refresh, (registration, open_id), pair.pair_id)
+
+    def seal_code(self, code: Secret, state: State, *, now: datetime) -> bytes:
+        """See ports.Sealing."""
+        place = (state.session_key, state.attempt_key)
+        sealer = self._sealer(PARKED_CODE, self._epoch(now), place, _code_id(state.attempt_key))
+        return sealer.seal(code)
+
+    def open_code(self, sealed: bytes, *, session_key: str, attempt_key: str) -> Secret:
+        """See ports.Sealing."""
+        place = (session_key, attempt_key)
+        return self._open(PARKED_CODE, sealed, place, _code_id(attempt_key))
 
     def _epoch(self, now: datetime) -> int:
         return max(0, (now - _EPOCH_START) // self._epoch_length)
 
-    def _sealer(
-        self, name: str, epoch: int, registration: str, open_id: str, pair_id: bytes
-    ) -> _Sealer:
+    def _sealer(self, name: str, epoch: int, place: tuple[str, str], pair_id: bytes) -> _Sealer:
         # After ``prepare`` its epoch serves, should a boundary lie between the two calls.
         key = self._keys.held(name, epoch)
         if key is None:
@@ -195,29 +206,33 @@ class TokenSealing:
         return _Sealer(
             cipher=AESGCM(_record_key(key, name, pair_id)),
             nonce=nonce,
-            bound_to=_additional_data(registration, open_id, name, pair_id),
+            bound_to=_additional_data(place, name, pair_id),
             head=_VERSION + epoch.to_bytes(2, "big") + nonce,
         )
 
-    def _open(
-        self, field: str, blob: bytes, registration: str, open_id: str, pair_id: bytes
-    ) -> Secret:
+    def _open(self, field: str, blob: bytes, place: tuple[str, str], pair_id: bytes) -> Secret:
         if len(blob) < 15 + 16 or blob[:1] != _VERSION:
             raise SealBroken("not a sealed token")
         key = self._keys.load(field, int.from_bytes(blob[1:3], "big"), create=False)
         try:
             plain = AESGCM(_record_key(key, field, pair_id)).decrypt(
-                blob[3:15], blob[15:], _additional_data(registration, open_id, field, pair_id)
+                blob[3:15], blob[15:], _additional_data(place, field, pair_id)
             )
         except InvalidTag:
             raise SealBroken("the sealed token does not belong here") from None
         return Secret(plain.decode())
 
 
+def _code_id(attempt_key: str) -> bytes:
+    """An attempt parks one code, so its random key stands where a pair has its id."""
+    return hashlib.sha256(attempt_key.encode()).digest()[:16]
+
+
 def _record_key(data_key: bytes, field: str, pair_id: bytes) -> bytes:
     return hmac.new(data_key, field.encode() + b"|" + pair_id, hashlib.sha256).digest()
 
 
-def _additional_data(registration: str, open_id: str, field: str, pair_id: bytes) -> bytes:
-    parts = (registration.encode(), open_id.encode(), field.encode(), pair_id)
+def _additional_data(place: tuple[str, str], field: str, pair_id: bytes) -> bytes:
+    """``place`` is (registration, open_id) of a token, (session, attempt) of a parked code."""
+    parts = (place[0].encode(), place[1].encode(), field.encode(), pair_id)
     return b"".join(len(part).to_bytes(2, "big") + part for part in parts)

@@ -28,11 +28,13 @@ from tiktok_linking.errors import (
     RateLimited,
     StateMismatch,
 )
-from tiktok_linking.ports import AttemptNotUsable, Idempotency
+from tiktok_linking.ports import AttemptNotUsable, Idempotency, NotClaimable
 from tiktok_linking.sessions import (
     MOST_ATTEMPTS,
     Attempt,
+    Completion,
     LinkSession,
+    ParkedCode,
     SessionReason,
     SessionStatus,
     State,
@@ -51,6 +53,10 @@ _OVER: Item = {
     ":completed": SessionStatus.COMPLETED.value,
     ":by_team": SessionReason.CANCELLED_BY_TEAM.value,
 }
+
+
+# What is parked: the sealed code, its completion's hash, the attempt, until when, who took it.
+_PARKED = ("pc", "ph", "pa", "pe", "pw")
 
 
 class SessionTable:
@@ -101,7 +107,7 @@ class SessionTable:
                 _key(session_key(session_id)),
                 Update(
                     sets={"att.#k": _attempt_item(attempt), "st": SessionStatus.STARTED.value},
-                    removes=("rs", "gr", "ms", "dn", "ev"),
+                    removes=("rs", "gr", "ms", "dn", "ev", *_PARKED),
                 ),
                 condition=f"ex > :now AND pn = :nonce AND size(att) < :most AND {_NOT_OVER}",
                 values={":now": now, ":nonce": nonce, ":most": MOST_ATTEMPTS} | _OVER,
@@ -172,6 +178,67 @@ class SessionTable:
         except ConditionFailed:
             return
 
+    def park(
+        self, state: State, parked: ParkedCode, *, cookie_hash: str | None, now: datetime
+    ) -> bool:
+        """See ports.Sessions. One write uses up the attempt and keeps its code."""
+        sets: Item = {
+            "st": SessionStatus.AWAITING_COMPLETION.value,
+            "pc": parked.sealed,
+            "ph": parked.completion_hash,
+            "pa": parked.attempt_key,
+            "pe": parked.until,
+        }
+        condition = f"attribute_exists(att.#k) AND {_NOT_OVER}"
+        values = dict(_OVER)
+        if cookie_hash is not None:
+            sets |= {"att.#k.m": cookie_hash, "att.#k.u": now}
+            condition += f" AND attribute_not_exists(att.#k.u) AND att.#k.e > :now AND {_NOT_BUSY}"
+            values[":now"] = now
+        try:
+            self._urgent.update(
+                _key(state.session_key),
+                Update(sets=sets, removes=("rs", "gr", "ms", "dn", "bu", "pw", "ev")),
+                condition=condition,
+                values=values,
+                names={"#k": state.attempt_key},
+            )
+        except ConditionFailed as failed:
+            return bool(failed.old.get("ph") == parked.completion_hash)  # our own, repeated
+        return True
+
+    def claim(
+        self, session_id: str, completion_hash: str, *, now: datetime
+    ) -> tuple[LinkSession, Attempt, ParkedCode]:
+        """See ports.Sessions. One write decides who completes."""
+        taker = secrets.token_bytes(8)
+        try:
+            item = self._table.update(
+                _key(session_key(session_id)),
+                Update(sets={"pw": taker, "bu": now + FINISHING_TAKES}, removes=("ev",)),
+                condition="st = :awaiting AND ph = :hash AND pe > :now AND attribute_exists(pc)"
+                f" AND attribute_not_exists(pw) AND {_NOT_BUSY}",
+                values={
+                    ":awaiting": SessionStatus.AWAITING_COMPLETION.value,
+                    ":hash": completion_hash,
+                    ":now": now,
+                },
+                returns_new=True,
+            )
+        except ConditionFailed as failed:
+            if not failed.old:
+                raise NotFound from None
+            if failed.old.get("pw") != taker:
+                raise NotClaimable(
+                    _session(failed.old),
+                    is_its_code=hmac.compare_digest(failed.old.get("ph", ""), completion_hash),
+                ) from None
+            item = failed.old  # our own write, repeated by the SDK
+        session = _session(item)
+        if session.parked is None:
+            raise NotClaimable(session, is_its_code=True)
+        return session, session.attempts[session.parked.attempt_key], session.parked
+
     def finish(
         self,
         session_key: str,
@@ -183,8 +250,9 @@ class SessionTable:
         granted: tuple[str, ...] = (),
         missing: tuple[str, ...] = (),
         display_name: str | None = None,
+        answer: str | None = None,
     ) -> None:
-        """See ports.Sessions."""
+        """See ports.Sessions. The completion's hash stays, for a repeat of it."""
         # Only a real link overrules the team's cancel.
         completes = status is SessionStatus.COMPLETED
         condition = "st <> :completed" if completes else _NOT_OVER
@@ -200,9 +268,10 @@ class SessionTable:
                         "gr": ",".join(granted),
                         "ms": ",".join(missing),
                         "dn": display_name,
+                        "an": answer,
                         "ev": f"link_session.{status.value}",
                     },
-                    removes=("bu",),
+                    removes=("bu", "pc"),
                 ),
                 condition=f"attribute_exists(pk) AND {condition}",
                 values=values,
@@ -220,7 +289,8 @@ class SessionTable:
                         "st": SessionStatus.CANCELLED.value,
                         "rs": SessionReason.CANCELLED_BY_TEAM.value,
                         "ev": "link_session.cancelled",
-                    }
+                    },
+                    removes=("pc",),
                 ),
                 condition=f"attribute_exists(pk) AND st <> :completed AND {_NOT_BUSY}",
                 values={":completed": SessionStatus.COMPLETED.value, ":now": now},
@@ -273,7 +343,7 @@ def _item(session: LinkSession) -> Item:
         "cr": session.created_at,
         "pn": session.page_nonce,
         "ru": session.return_url,
-        "cm": session.completion,
+        "cm": session.completion.value,
         "lc": session.locale,
         "mt": dict(session.metadata),
         "sw": session.switch_account,
@@ -306,7 +376,7 @@ def _session(item: Item) -> LinkSession:
         created_at=at_ms(item["cr"]),
         page_nonce=item["pn"],
         return_url=item.get("ru"),
-        completion=item["cm"],
+        completion=Completion(item["cm"]),
         locale=item.get("lc"),
         metadata=item.get("mt", {}),
         switch_account=item.get("sw", False),
@@ -317,7 +387,15 @@ def _session(item: Item) -> LinkSession:
         missing_scopes=_list(item.get("ms")),
         display_name=item.get("dn"),
         attempts={key: _attempt(value) for key, value in item.get("att", {}).items()},
+        parked=_parked(item),
+        answer=item.get("an"),
     )
+
+
+def _parked(item: Item) -> ParkedCode | None:
+    if "pc" not in item:
+        return None
+    return ParkedCode(item["pc"], item["ph"], item["pa"], at_ms(item["pe"]))
 
 
 def _attempt(item: dict[str, Any]) -> Attempt:

@@ -212,6 +212,7 @@ def session_body(session: LinkSession, now: datetime) -> dict[str, Any]:
     body: dict[str, Any] = {
         "id": session.id,
         "status": status.value,
+        "completion": session.completion.value,
         "expires_at": instant(session.expires_at),
     }
     if status is SessionStatus.COMPLETED:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from tiktok_linking.accounts import RefreshMode, Status
+from tiktok_linking.accounts import RefreshMode, Secret, Status
 from tiktok_linking.directory import Query
 from tiktok_linking.errors import InvalidRequest
 from tiktok_linking.oauth import is_scope
 from tiktok_linking.ports import SessionRequest
+from tiktok_linking.sessions import Completion, is_completion_code
 
 MOST_SCOPES = 20
 MOST_METADATA_KEYS = 20
@@ -42,6 +43,14 @@ class AccountChange:
     mode: RefreshMode | None
 
 
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """``POST /v1/link-sessions/{id}/complete``."""
+
+    completion_code: Secret
+    end_user_id: str
+
+
 _ATTEMPT_FIELDS = ("return_url", "completion", "expires_in", "locale", "switch_account", "scopes")
 
 
@@ -65,7 +74,9 @@ def _session_request(body: Mapping[str, Any], *, end_user_id: str) -> SessionReq
     if not isinstance(scopes, dict):
         raise InvalidRequest("scopes is not an object with required and optional")
     _only(scopes, "required", "optional")
-    completion = _choice(body, "completion", ("browser",), "browser")
+    completion = None
+    if "completion" in body:
+        completion = Completion(_choice(body, "completion", tuple(Completion), "browser"))
     return SessionRequest(
         end_user_id=end_user_id,
         end_user_label=_text(body, "end_user_label", 200),
@@ -80,6 +91,17 @@ def _session_request(body: Mapping[str, Any], *, end_user_id: str) -> SessionReq
         metadata=_metadata(body) or {},
         switch_account=_flag(body, "switch_account"),
     )
+
+
+def read_completion_request(body: Mapping[str, Any]) -> CompletionRequest:
+    """Read the body that completes a session. Raises InvalidRequest naming the field."""
+    _only(body, "completion_code", "end_user_id")
+    code = body.get("completion_code")
+    if not isinstance(code, str) or not is_completion_code(code):
+        raise InvalidRequest("completion_code is not one that the browser brought back")
+    if "end_user_id" not in body:
+        raise InvalidRequest("end_user_id is missing")
+    return CompletionRequest(Secret(code), _identifier(body, "end_user_id"))
 
 
 def read_token_request(body: Mapping[str, Any]) -> TokenRequest:

@@ -115,17 +115,28 @@ class Pages:
             return self._problem(
                 410, "This link was withdrawn", f"{self._app()} has cancelled it.", back=session
             )
-        if session.expires_at <= self.now and status is not SessionStatus.STARTED:
+        is_under_way = status in (SessionStatus.STARTED, SessionStatus.AWAITING_COMPLETION)
+        if session.expires_at <= self.now and not is_under_way:
             return self.expired(session)
         if anew and session.can_start(self.now):
             return self._connect(session)
         if attempt is None:
             elsewhere = session.was_brought_back_by(cookies)
-            return self._different_browser(session) if elsewhere else self._connect(session)
+            if elsewhere and status is SessionStatus.EXPIRED:
+                return self.expired(session)
+            release = session.completion_code_of(cookies)
+            return (
+                self._different_browser(session, release) if elsewhere else self._connect(session)
+            )
+        release = session.completion_code_of(cookies)
+        if release is not None and status is SessionStatus.AWAITING_COMPLETION:
+            return self._to_be_completed(session, release)
         if attempt.used_at is None or attempt.result_cookie_hash is not None:
             # Not back from TikTok, or handed to another browser: here the button starts again.
             late = attempt.expires_at <= self.now
             return self.expired(session) if late else self._connect(session)
+        if status is SessionStatus.EXPIRED:
+            return self.expired(session)
         if status is SessionStatus.CANCELLED:
             return self._problem(
                 200, "You cancelled", "Nothing was connected.", retry=session, back=session
@@ -191,18 +202,43 @@ class Pages:
         )
         return self._page(200, "Finishing up…", body)
 
-    def _different_browser(self, session: LinkSession) -> Response:
+    def _to_be_completed(self, session: LinkSession, release: Secret) -> Response:
+        """Back from TikTok in the right browser; the product has not finished yet."""
+        body = (
+            "<h1>One more step</h1>"
+            f"<p>TikTok has answered. {self._app()} finishes the connection.</p>"
+            + self._to_the_product(session, release)
+        )
+        return self._page(200, "One more step", body)
+
+    def _different_browser(self, session: LinkSession, release: Secret | None) -> Response:
+        # Through the connect page: whoever starts here must read whose link this is.
+        again = f"/connect/{session.id}?anew=1" if session.can_start(self.now) else None
+        if release is not None:
+            return self._problem(
+                400,
+                "Finish in the browser you started in",
+                "TikTok brought you back in another browser or app. Continue in"
+                f" {self._app()}; you may need to sign in there.",
+                extra=self._to_the_product(session, release)
+                + (f'<a class=back href="{escape(again)}">Start again here</a>' if again else ""),
+            )
         return self._problem(
             400,
             "Finish in the browser you started in",
             "TikTok brought you back in another browser or app. Go back to the one you started in,"
             " or start again here.",
-            # Through the connect page: whoever starts here must read whose link this is.
-            extra=_go(f"/connect/{session.id}?anew=1", "Start again here")
-            if session.can_start(self.now)
-            else "",
+            extra=_go(again, "Start again here") if again else "",
             back=session,
         )
+
+    def _to_the_product(self, session: LinkSession, release: Secret) -> str:
+        """The one link that carries a completion code: to the product, on a click."""
+        if session.return_url is None:
+            return ""
+        code = release.reveal()
+        url = with_result(session.return_url, link_session=session.id, completion_code=code)
+        return _go(url, f"Continue in {self._app()}")
 
     def _failed(self, session: LinkSession) -> Response:
         app = self._app()
