@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from botocore.exceptions import ClientError
 
 from local.clock import SharedClock
-from local.faults import KINDS
+from local.faults import KINDS, LASTING
 from local.functions import FunctionPool, InvocationResult, TooManyInvocations
 from local.logs import LogCollector
 from local.queues import QueuePoller
@@ -26,6 +26,7 @@ _INVOKE = re.compile(r"/invoke/(\w+)")
 _LAMBDA_INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _LARGEST_BODY = 10 * 1024 * 1024
 _SETTLE_SECONDS = 30.0
+_HELD_SECONDS = 10.0
 _LONGEST_SETTLE_SECONDS = 600.0
 _SETTLE_LOOKS_EVERY_SECONDS = 0.02
 
@@ -91,6 +92,7 @@ class Control:
         self._events = events
         self._logs = logs
         self._may_invoke = may_invoke
+        self._outages: list[dict[str, Any]] = []
 
     def before_body(
         self, method: str, target: str, headers: tuple[tuple[str, str], ...]
@@ -121,6 +123,8 @@ class Control:
                 return _json(200, {"now": self._clock.now().isoformat()})
             case "/clock":
                 _only("POST", request)
+                if "waits" in _object_in(request):
+                    return _json(200, self._share_waits(_object_in(request)))
                 by = timedelta(seconds=_seconds(request, "advance_seconds", None))
                 return _json(200, {"now": self._clock.advance(by).isoformat()})
             case "/settle":
@@ -142,11 +146,38 @@ class Control:
                     pool.forget_calls()
                 return _json(200, {})
             case "/faults" if request.method == "GET":
-                traces = {pool.settings.name: pool.trace() for pool in self._pools.values()}
-                return _json(200, {"traces": traces})
+                pools = {pool.settings.name: pool for pool in self._pools.values()}
+                told = {
+                    "traces": {name: pool.trace() for name, pool in pools.items()},
+                    "hits": {name: pool.hits() for name, pool in pools.items()},
+                    "held": {name: pool.held() for name, pool in pools.items()},
+                }
+                return _json(200, told)
             case "/faults":
                 _only("POST", request)
-                return _json(200, self._arm(_event_in(request)))
+                return _json(200, self._arm(_object_in(request)))
+            case "/faults/held":
+                _only("POST", request)
+                seconds = _seconds(request, "timeout_seconds", _HELD_SECONDS)
+                pool = self._pool_named(_object_in(request).get("function"))
+                return _json(200, {"held": pool.wait_until_held(seconds)})
+            case "/faults/release":
+                _only("POST", request)
+                released = sum(pool.release() for pool in self._pools.values())
+                return _json(200, {"released": released})
+            case "/deliveries":
+                _only("POST", request)
+                paused = _object_in(request).get("paused", [])
+                for poller in self._pollers:
+                    poller.pause(poller.function in paused)
+                return _json(200, {"paused": [p.function for p in self._pollers if p.is_paused]})
+            case "/outage" if request.method == "DELETE":
+                return _json(200, self._lift())
+            case "/outage" if request.method == "GET":
+                return _json(200, {"outages": self._outages})
+            case "/outage":
+                _only("POST", request)
+                return _json(200, self._begin_outage(_object_in(request)))
             case "/logs":
                 _only("GET", request)
                 text = self._logs.text().encode("utf-8", "replace")
@@ -166,18 +197,47 @@ class Control:
         error = f"{payload.get('errorType')}: {payload.get('errorMessage')}"
         return {"status": 500, "payload": payload, "error": error}
 
-    def _arm(self, fault: Any) -> dict[str, Any]:
-        if not isinstance(fault, dict):
-            raise Refused(400, "a fault is a JSON object")
+    def _arm(self, fault: dict[str, Any]) -> dict[str, Any]:
         kinds = [one.get("kind") for one in (fault, *fault.get("faults", []))]
         if not set(kinds) <= {None, *KINDS}:
             raise Refused(400, f"a fault has a kind, one of {', '.join(KINDS)}")
+        self._pool_named(fault.get("function")).arm(fault)
+        return {"armed": fault}
+
+    def _pool_named(self, name: object) -> FunctionPool:
         by_name = {pool.settings.name: pool for pool in self._pools.values()}
-        pool = by_name.get(str(fault.get("function")))
+        pool = by_name.get(str(name))
         if pool is None:
             raise Refused(404, f"function is one of {', '.join(by_name)}")
-        pool.arm(fault)
-        return {"armed": fault}
+        return pool
+
+    def _begin_outage(self, outage: dict[str, Any]) -> dict[str, Any]:
+        """Add an outage to those that last; an empty object lifts them all."""
+        if not outage:
+            return self._lift()
+        if outage.get("kind") not in LASTING:
+            raise Refused(400, f"an outage has a kind, one of {', '.join(LASTING)}")
+        if not isinstance(outage.get("service"), str):
+            raise Refused(400, "an outage has a service, such as dynamodb")
+        every = [pool.settings.name for pool in self._pools.values()]
+        pools = {name: self._pool_named(name) for name in outage.get("functions", every)}
+        self._outages.append(outage)
+        for name, pool in pools.items():
+            mine = [one for one in self._outages if name in one.get("functions", every)]
+            pool.suffer([one | {"call": 1, "onwards": True} for one in mine])
+        return {"outages": self._outages}
+
+    def _lift(self) -> dict[str, Any]:
+        self._outages = []
+        for pool in self._pools.values():
+            pool.suffer(())
+        return {"outages": []}
+
+    def _share_waits(self, wish: dict[str, Any]) -> dict[str, Any]:
+        if wish["waits"] not in ("shared", "real"):
+            raise Refused(400, "waits are shared or real")
+        self._clock.share_waits(wish["waits"] == "shared")
+        return {"waits": wish["waits"], "now": self._clock.now().isoformat()}
 
     def _lambda_invoke(self, name: str, request: Request) -> Response:
         """https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
@@ -227,13 +287,14 @@ class Control:
         """Wait until no function runs and the event sources' queues hold nothing.
 
         A message whose try failed is invisible until its queue's visibility timeout, in real time,
-        and counts until then. Dead-letter queues do not count.
+        and counts until then. Dead-letter queues and paused deliveries do not count.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
             started = [pool.started for pool in self._pools.values()]
             running = {p.settings.name: p.unfinished for p in self._pools.values() if p.unfinished}
-            waiting = {p.queue_name: count for p in self._pollers if (count := p.backlog())}
+            delivering = [poller for poller in self._pollers if not poller.is_paused]
+            waiting = {p.queue_name: count for p in delivering if (count := p.backlog())}
             # Nothing may have begun and ended between the two looks.
             if not running and not waiting and started == [p.started for p in self._pools.values()]:
                 return {"settled": True}
@@ -261,11 +322,15 @@ def _event_in(request: Request) -> Any:
         raise Refused(400, f"the body is not JSON: {error}") from None
 
 
-def _seconds(request: Request, key: str, default: float | None) -> float:
+def _object_in(request: Request) -> dict[str, Any]:
     body = _event_in(request)
     if not isinstance(body, dict):
         raise Refused(400, "the body must be a JSON object")
-    value = body.get(key, default)
+    return body
+
+
+def _seconds(request: Request, key: str, default: float | None) -> float:
+    value = _object_in(request).get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e10:
         raise Refused(400, f"{key} must be a number of seconds, 0 or more")
     return float(value)

@@ -1,17 +1,27 @@
-"""Faults at one numbered call of one invocation: what the crash sweep injects on the wire.
+"""Faults at one call of one invocation, and outages: what the crash sweep injects on the wire.
 
 A fault is armed on the control port (`POST /faults`) for the next invocation of a function:
 
-    {"function": "refresh", "kind": "kill_after", "call": 4}
-    {"function": "refresh", "kind": "refuse", "call": 4, "onwards": true, "service": "dynamodb"}
+    {"function": "refresh", "kind": "kill_after", "call": "tiktok.token"}
+    {"function": "refresh", "kind": "refuse", "call": "dynamodb.UpdateItem", "nth": 2,
+     "onwards": true, "service": "dynamodb"}
     {"function": "refresh", "kind": "kill_line", "call": 4, "line": 7}
 
     {"function": "refresh", "faults": [{"kind": …, "call": …}, {"kind": …, "call": …}]}
 
-`call` counts from 1 within the invocation, repeats by the SDK included; with `onwards` every later
-call (of `service`, if it is named) fails too, which is an outage. `cold: true` runs the invocation
-in a fresh process; without a `kind` that is all it does. `GET /faults` tells the calls that each
-function's last invocation made.
+`call` is a name, of which the `nth` is meant (1), or a number that counts from 1 within the
+invocation; repeats by the SDK count too. A name means the same call in a cold process and in a warm
+one. With `onwards` every later call (of `service`, if it is named) fails as well, which is an
+outage of that invocation. `cold: true` runs the invocation in a fresh process; without a `kind`
+that is all it does.
+
+`GET /faults` tells the calls that each function's last invocation made (`traces`), which calls were
+hit since its last fault was armed (`hits`), and where a process is held (`held`).
+
+An outage lasts (`POST /outage`): it hits every invocation of the named functions, or of all, until
+it is lifted (`DELETE /outage`):
+
+    {"service": "dynamodb", "kind": "refuse", "functions": ["refresh", "rescue"]}
 
 =============  ==================================================================================
 kind           what happens at the call
@@ -24,10 +34,9 @@ refuse         the connection is refused
 500_after      the answer is a server error although the work was done
 throttle       the answer is the service's throttling error
 hang           nothing is heard until the caller's own patience ends; nothing was done
-stall          the process sleeps for `seconds` after the call, as a frozen machine does
+hold           the process stops until `POST /faults/release`; `when` is `before` (nothing was sent)
+               or `after` (the answer has come and nobody has read it)
 kill_line      the process ends `line` executed lines of ours after the call
-hold           after the call the process waits until the file `until` is there, and makes
-               `<until>.held` when it begins to: a frozen machine that a test wakes up
 trace_window   nothing; what runs after the call is written to the file `report` (local.probe)
 time_window    nothing; the times of the same steps are written there, untraced
 =============  ==================================================================================
@@ -37,8 +46,10 @@ import io
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -59,13 +70,15 @@ KINDS = (
     "500_after",
     "throttle",
     "hang",
-    "stall",
-    "kill_line",
     "hold",
+    "kill_line",
     "trace_window",
     "time_window",
 )
+LASTING = ("refuse", "500_before", "500_after", "throttle", "hang")
+"""What a service that is away can do."""
 KILLED = 137
+_SPENDING = "tiktok.token"
 
 _THROTTLING = {
     "dynamodb": "ProvisionedThroughputExceededException",
@@ -76,25 +89,75 @@ _THROTTLING = {
 }
 
 
-def around(fault: Mapping[str, Any] | None) -> Around:
-    """What the wire does around each call of an invocation with this fault, or without one."""
+Tell = Callable[[dict[str, Any]], None]
+Hold = Callable[[], None]
+
+
+def around(fault: Mapping[str, Any] | None, *, tell: Tell, hold: Hold) -> Around:
+    """What the wire does around each call of an invocation with this fault, or without one.
+
+    ``tell`` sends a record to the supervisor; ``hold`` returns when the process may go on.
+    """
     several = [
         one for one in ([] if fault is None else fault.get("faults", [fault])) if "kind" in one
     ]
-
-    def act(call: Call, send: Send) -> Any:
-        hit = next((one for one in several if _hits(one, call)), None)
-        return send() if hit is None else _act(hit, call, send)
-
-    return act
+    if not several:
+        return lambda _call, send: send()
+    return _Injection(several, tell, hold).around
 
 
-def _hits(fault: Mapping[str, Any], call: Call) -> bool:
-    service = fault.get("service")
-    if service is not None and call.name.partition(".")[0] != service:
-        return False
-    first = int(fault["call"])
-    return call.number >= first if fault.get("onwards") else call.number == first
+class _Injection:
+    """The faults of one invocation, and what they need to know of its calls."""
+
+    def __init__(self, faults: list[Mapping[str, Any]], tell: Tell, hold: Hold) -> None:
+        self._faults = faults
+        self._tell = tell
+        self._hold = hold
+        self._lock = threading.Lock()
+        self._made: Counter[str] = Counter()
+        self._reached: set[int] = set()
+        # Threads whose answer from TikTok is under way, or read and not yet on its way to the
+        # table: whoever kills the process takes their pairs along.
+        self._exposed: set[int] = set()
+
+    def around(self, call: Call, send: Send) -> Any:
+        me = threading.get_ident()
+        with self._lock:
+            self._made[call.name] += 1
+            nth = self._made[call.name]
+            hit = next((one for one in self._faults if self._hits(one, call, nth)), None)
+            self._exposed.discard(me)
+            others = len(self._exposed)
+            if call.name == _SPENDING:
+                self._exposed.add(me)
+        if hit is None:
+            return send()
+        self._tell(
+            {"type": "hit", "kind": hit["kind"], "call": call.name, "nth": nth, "exposed": others}
+        )
+        if hit["kind"] == "hold":
+            return self._held(hit, call, send)
+        return _act(hit, call, send)
+
+    def _hits(self, fault: Mapping[str, Any], call: Call, nth: int) -> bool:
+        wanted, onwards = fault["call"], bool(fault.get("onwards"))
+        if isinstance(wanted, str):
+            reached = call.name == wanted and nth == int(fault.get("nth", 1))
+        else:
+            reached = call.number >= wanted if onwards else call.number == wanted
+        if onwards and reached:
+            self._reached.add(id(fault))
+        if onwards and id(fault) in self._reached:
+            service = fault.get("service")
+            return service is None or call.name.partition(".")[0] == service
+        return reached
+
+    def _held(self, fault: Mapping[str, Any], call: Call, send: Send) -> Any:
+        after = fault.get("when") == "after"
+        answer = send() if after else None
+        self._tell({"type": "held", "call": call.name})
+        self._hold()
+        return answer if after else send()
 
 
 def _act(fault: Mapping[str, Any], call: Call, send: Send) -> Any:
@@ -119,17 +182,9 @@ def _act(fault: Mapping[str, Any], call: Call, send: Send) -> Any:
         case "hang":
             time.sleep(call.read_seconds)
             raise ReadTimeoutError(None, None, "injected: read timed out")  # type: ignore[arg-type]
-        case "stall":
-            answer = send()
-            time.sleep(float(fault.get("seconds", 1)))
-            return answer
         case "kill_line":
             answer = send()
             _die_after_lines(int(fault["line"]))
-            return answer
-        case "hold":
-            answer = send()
-            _hold(Path(fault["until"]))
             return answer
         case "trace_window" | "time_window" as kind:
             return probe.watch(send(), Path(fault["report"]), traced=kind == "trace_window")
@@ -138,12 +193,6 @@ def _act(fault: Mapping[str, Any], call: Call, send: Send) -> Any:
 
 def _die() -> None:
     os._exit(KILLED)
-
-
-def _hold(until: Path) -> None:
-    until.with_name(f"{until.name}.held").touch()
-    while not until.exists():
-        time.sleep(0.01)
 
 
 def _drop(answer: Any) -> None:

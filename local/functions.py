@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from local.worker import Assignment
 
 _MOST_WAITING = 1_000
 _INIT_SECONDS = 20.0  # Lambda gives an import 10 s; a busy laptop may need more
+_HIT = ("kind", "call", "nth", "exposed")
 _LARGEST_ANSWER = 6 * 1024 * 1024  # Lambda's limit for a synchronous answer
 
 
@@ -142,7 +143,11 @@ class FunctionPool:
         self._calls: Counter[str] = Counter()
         self._stopping = False
         self._fault: Mapping[str, Any] | None = None
+        self._outages: Sequence[Mapping[str, Any]] = ()
         self._trace: list[str] = []
+        self._hits: list[dict[str, Any]] = []
+        self._held: dict[_Worker, str] = {}
+        self._news = threading.Condition(self._lock)
         # As many threads as processes: the executor's queue is where invocations wait.
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=settings.name)
 
@@ -194,10 +199,44 @@ class FunctionPool:
         """Put a fault into the next invocation (`local.faults`)."""
         with self._lock:
             self._fault = fault
+            self._hits = []
+
+    def suffer(self, outages: Sequence[Mapping[str, Any]]) -> None:
+        """Put these faults into every invocation that begins from now on."""
+        with self._lock:
+            self._outages = outages
 
     def trace(self) -> list[str]:
         """The calls of the invocation that ended last, in order."""
         return list(self._trace)
+
+    def hits(self) -> list[dict[str, Any]]:
+        """The calls at which faults acted since the last one was armed."""
+        with self._lock:
+            return list(self._hits)
+
+    def held(self) -> list[str]:
+        """The calls at which processes are held."""
+        with self._lock:
+            return list(self._held.values())
+
+    def wait_until_held(self, timeout_seconds: float) -> list[str]:
+        """Wait until a process is held, or the armed fault is taken and none runs any more."""
+        with self._news:
+            self._news.wait_for(
+                lambda: self._held or (self._fault is None and not self._unfinished),
+                timeout_seconds,
+            )
+            return list(self._held.values())
+
+    def release(self) -> int:
+        """Let held processes go on; answers how many there were."""
+        with self._lock:
+            held, self._held = list(self._held), {}
+        for worker in held:
+            with contextlib.suppress(ChannelClosed):
+                worker.channel.send({"type": "release"})
+        return len(held)
 
     def note_malformed_answer(self, request_id: str, what: str) -> None:
         """Say in the function's log why the gateway could not send its answer."""
@@ -235,10 +274,12 @@ class FunctionPool:
         request_id = str(uuid.uuid4())
         with self._lock:
             fault, self._fault = self._fault, None
-        if fault is not None and fault.get("cold"):
-            self._forget_idle()
+            outages = self._outages
+        if outages:
+            armed = [] if fault is None else fault.get("faults", [fault])
+            fault = {**(fault or {}), "faults": [*armed, *outages]}
         try:
-            worker = self._take()
+            worker = self._take(cold=fault is not None and bool(fault.get("cold")))
         except ChannelClosed:
             return _failure(request_id, _exit_document(self.settings, request_id))
         try:
@@ -302,31 +343,45 @@ class FunctionPool:
                 with self._lock:
                     self._calls[message["name"]] += 1
                     self._trace.append(message["name"])
+            elif message["type"] == "hit":
+                with self._lock:
+                    self._hits.append({key: message[key] for key in _HIT})
+            elif message["type"] == "held":
+                with self._news:
+                    self._held[worker] = message["call"]
+                    self._news.notify_all()
             elif message["type"] in kinds:
                 return message
 
     # ---- processes -----------------------------------------------------------------------------
 
-    def _take(self) -> _Worker:
-        """The process that ran last, or a new one."""
+    def _take(self, *, cold: bool = False) -> _Worker:
+        """A process for the lowest slot with nothing to do: the one that is there, or a new one.
+
+        So that invocations one after the other meet the same temporary folder, as Lambda's do,
+        also where a process was killed in between.
+        """
         with self._lock:
             if self._stopping:
                 raise ChannelClosed
-            worker = self._idle.pop() if self._idle else None
-            if worker is not None:
-                self._busy.add(worker)
+            worker = min(self._idle, key=lambda idle: idle.slot, default=None)
+            if worker is None or (self._free_slots and self._free_slots[-1] < worker.slot):
+                worker, slot = None, self._free_slots.pop()
             else:
-                slot = self._free_slots.pop()
+                self._idle.remove(worker)
+                self._busy.add(worker)
         if worker is not None:
-            if not worker.channel.has_ended():
+            # One that died while it had nothing to do is replaced: nobody's invocation failed.
+            if not cold and not worker.channel.has_ended():
                 return worker
-            self._discard(worker)  # it died while it had nothing to do: nobody's invocation failed
-            return self._take()
+            slot = worker.slot
+            self._end(worker)
         try:
             worker = self._start(slot)
         except ChannelClosed:
             with self._lock:
                 self._free_slots.append(slot)
+                self._free_slots.sort(reverse=True)
             raise
         with self._lock:
             self._busy.add(worker)
@@ -363,29 +418,29 @@ class FunctionPool:
             os.close(log_fd)
         return _Worker(slot, pid, Channel(ours))
 
-    def _forget_idle(self) -> None:
-        """End the processes that have nothing to do, so that the next invocation is a cold one."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for worker in idle:
-            self._discard(worker)
-
     def _give_back(self, worker: _Worker) -> None:
         with self._lock:
             self._busy.discard(worker)
             self._idle.append(worker)
 
     def _discard(self, worker: _Worker) -> None:
-        self._nursery.kill(worker.pid)
-        worker.channel.close()
+        self._end(worker)
         with self._lock:
-            self._busy.discard(worker)
             self._free_slots.append(worker.slot)
             self._free_slots.sort(reverse=True)
 
-    def _finished(self, _future: "Future[InvocationResult] | None") -> None:
+    def _end(self, worker: _Worker) -> None:
+        """End a process; its slot stays taken."""
+        self._nursery.kill(worker.pid)
+        worker.channel.close()
         with self._lock:
+            self._held.pop(worker, None)
+            self._busy.discard(worker)
+
+    def _finished(self, _future: "Future[InvocationResult] | None") -> None:
+        with self._news:
             self._unfinished -= 1
+            self._news.notify_all()
 
 
 def _trace_id() -> str:

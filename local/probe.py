@@ -27,8 +27,6 @@ from local.wire import call_name
 
 BYTE = "byte"
 """Bytes of the answer have been read. The last such mark is the answer's last byte."""
-SYNCING = "syncing"
-"""A file is about to be synchronised, which takes the disk's time."""
 DURABLE = "durable"
 """A file has got the name by which it is found: it survives the end of this process."""
 ACKNOWLEDGED = "acknowledged"
@@ -87,13 +85,6 @@ class Tape:
         return reading
 
     def _watch_disk(self) -> None:
-        fsync = os.fsync
-
-        def syncing(descriptor: int) -> None:
-            self.mark(SYNCING)
-            fsync(descriptor)
-
-        self._replace(os, "fsync", syncing)
         for name in ("rename", "replace", "link"):
             self._replace(os, name, self._naming(getattr(os, name)))
 

@@ -31,6 +31,8 @@ class QueuePoller:
         self._sqs = aws.client("sqs")
         self._room = threading.BoundedSemaphore(source.maximum_concurrency or _LARGEST_CONCURRENCY)
         self._stopping = threading.Event()
+        self._delivering = threading.Event()
+        self._delivering.set()
         self._thread = threading.Thread(target=self._poll, name=source.queue_url, daemon=True)
 
     def start(self) -> None:
@@ -38,6 +40,22 @@ class QueuePoller:
 
     def stop(self) -> None:
         self._stopping.set()
+
+    @property
+    def function(self) -> str:
+        """The name of the function that this feeds."""
+        return self._pool.settings.name
+
+    @property
+    def is_paused(self) -> bool:
+        return not self._delivering.is_set()
+
+    def pause(self, paused: bool) -> None:
+        """Leave messages in the queue, or go on delivering them."""
+        if paused:
+            self._delivering.clear()
+        else:
+            self._delivering.set()
 
     def backlog(self) -> int:
         """Messages that wait, are delayed, or are received and not yet deleted."""
@@ -57,6 +75,8 @@ class QueuePoller:
 
     def _poll(self) -> None:
         while not self._stopping.is_set():
+            if not self._delivering.wait(_LONG_POLL_SECONDS):
+                continue
             # Room first: a message that nobody can take yet must not lose its visibility time.
             if not self._room.acquire(timeout=_LONG_POLL_SECONDS):
                 continue
@@ -67,6 +87,10 @@ class QueuePoller:
                 self._stopping.wait(0.5)  # the services stop or start
                 continue
             if not messages:
+                self._room.release()
+                continue
+            if self.is_paused:  # it was paused while this waited for a message
+                self._give_back(messages)
                 self._room.release()
                 continue
             threading.Thread(target=self._work, args=(messages,), daemon=True).start()
@@ -95,6 +119,14 @@ class QueuePoller:
         )
         messages: list[dict[str, Any]] = answer.get("Messages", [])
         return messages
+
+    def _give_back(self, messages: Sequence[dict[str, Any]]) -> None:
+        for message in messages:
+            self._sqs.change_message_visibility(
+                QueueUrl=self._source.queue_url,
+                ReceiptHandle=message["ReceiptHandle"],
+                VisibilityTimeout=0,
+            )
 
     def _work(self, messages: list[dict[str, Any]]) -> None:
         try:

@@ -123,6 +123,36 @@ class WorldHandle:
         """Put a fault into the next invocation of a function (`local.faults`)."""
         self._control("POST", "/faults", {"function": function, **fault})
 
+    def hits(self, function: str) -> list[dict[str, Any]]:
+        """The calls at which faults acted since the function's last one was armed."""
+        hits: list[dict[str, Any]] = self._control("GET", "/faults")["hits"][function]
+        return hits
+
+    def wait_until_held(self, function: str) -> list[str]:
+        """Wait until a process is held at a call, or none of the function runs any more."""
+        held: list[str] = self._control("POST", "/faults/held", {"function": function})["held"]
+        return held
+
+    def release(self) -> None:
+        """Let every held process go on."""
+        self._control("POST", "/faults/release")
+
+    def begin_outage(self, service: str, kind: str, *functions: str) -> None:
+        """Take a service away from functions, or from all, until `end_outage`."""
+        named = {"functions": list(functions)} if functions else {}
+        self._control("POST", "/outage", {"service": service, "kind": kind, **named})
+
+    def end_outage(self) -> None:
+        self._control("DELETE", "/outage")
+
+    def pause_deliveries(self, *functions: str) -> None:
+        """Let messages for these functions wait in their queues; all others are delivered."""
+        self._control("POST", "/deliveries", {"paused": list(functions)})
+
+    def share_waits(self, shared: bool = True) -> None:
+        """Whether functions that wait move the shared clock instead of taking real time."""
+        self._control("POST", "/clock", {"waits": "shared" if shared else "real"})
+
     def trace(self, function: str) -> list[str]:
         """The calls that a function's last invocation made, in order."""
         calls: list[str] = self._control("GET", "/faults")["traces"][function]

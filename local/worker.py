@@ -21,6 +21,8 @@ from local.channel import Channel, ChannelClosed
 from local.clock import SharedClock
 from local.wire import Wire
 
+_LONGEST_HOLD_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -76,10 +78,19 @@ def _log_error(document: dict[str, Any]) -> None:
 
 def run(assignment: Assignment, channel: Channel) -> None:
     """Be this function until the channel ends."""
+    clock = SharedClock(Path(assignment.clock_file))
+    really = time.sleep
+    # Whoever waits here, ours or a library, waits by the shared clock when the world says so.
+    time.sleep = lambda seconds: clock.sleep(float(seconds), really)
+
+    def hold() -> None:
+        # Nobody else reads during an invocation. The function's own timeout ends a forgotten one.
+        channel.receive(timeout_seconds=_LONGEST_HOLD_SECONDS)
+
     wire = Wire(lambda call: channel.send({"type": "call", "name": call.name}))
     wire.install()
     try:
-        handler = _load(assignment)
+        handler = _load(assignment, clock)
     except BaseException as error:  # whatever a module raises at import, sys.exit included
         document = error_document(error, "")
         if isinstance(error, ImportError):
@@ -94,13 +105,12 @@ def run(assignment: Assignment, channel: Channel) -> None:
         except ChannelClosed:
             return
         wire.start_invocation()
-        wire.around = faults.around(invocation.get("fault"))
+        wire.around = faults.around(invocation.get("fault"), tell=channel.send, hold=hold)
         channel.send(_invoke(handler, invocation, assignment))
 
 
-def _load(assignment: Assignment) -> Any:
+def _load(assignment: Assignment, clock: SharedClock) -> Any:
     sys.path[:0] = assignment.code_directories
-    clock = SharedClock(Path(assignment.clock_file))
     try:
         bootstrap = importlib.import_module("tiktok_linking.bootstrap")
     except ModuleNotFoundError as missing:

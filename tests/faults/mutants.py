@@ -300,15 +300,15 @@ def window_is_as_listed(at: Theatre) -> str:
 @contextmanager
 def _frozen(at: Theatre, account: str) -> Iterator[None]:
     """A renewal whose worker has heard TikTok and stands still until the block ends."""
-    wake = at.folder / f"wake-{account}"
-    at.arm("refresh", "hold", until=str(wake), **AT_TIKTOK)
+    at.arm("refresh", "hold", when="after", **AT_TIKTOK)
     first = threading.Thread(target=at.renew, args=(account,))
     first.start()
     try:
-        _until(wake.with_name(f"{wake.name}.held").exists)
+        assert at.world.wait_until_held("refresh")
+        at.world.arm_fault("refresh", cold=True)  # whoever comes next runs this version too
         yield
     finally:
-        wake.touch()
+        at.world.release()
         first.join()
 
 
@@ -351,9 +351,9 @@ MUTANTS = (
         (
             Change(
                 "linking.py",
-                "        granted = answer.scopes or ()\n        account = _account(",
+                "        try:\n            is_new = session.relink_account_id is None\n",
                 "        early = self.tiktok.profile(answer.access_token, now=self.now())\n"
-                "        granted = answer.scopes or ()\n        account = _account(",
+                "        try:\n            is_new = session.relink_account_id is None\n",
             ),
             Change(
                 "linking.py",

@@ -8,9 +8,7 @@ While it is open, a pair that TikTok has issued is in this process's memory and 
 runs in it is observed on real invocations (`local.probe`). `window.txt` names every statement that
 may; a new one fails tests/faults/test_window.py, so that nobody widens the window by accident.
 
-A renewal's first durable byte is the journal's: written and named. A link's exchange has
-no journal, since a person is there to press the button again: its first durable byte is DynamoDB's
-acknowledgement of the save.
+The first durable byte is the journal's: a file, written and named.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from local.configuration import ROOT
-from local.probe import ACKNOWLEDGED, BYTE, DURABLE, FORBIDDEN, LINE, SYNCING
+from local.probe import ACKNOWLEDGED, BYTE, DURABLE, FORBIDDEN, LINE
 from local.testing import running_world
 from tests.faults.people import ACCESS_SECONDS, Stage
 
@@ -167,7 +165,7 @@ class Observer:
             self._arm("callback", traced=traced)
             self.stage.link(self.stage.person())
             # The profile's answer comes after the save; it is watched too, and nobody's matter.
-            tapes += self._tapes(1, end=ACKNOWLEDGED)
+            tapes += self._tapes(1, end=DURABLE)
         return tapes
 
     def statements(self, root: Path = ROOT) -> dict[str, list[Statement]]:
@@ -364,23 +362,17 @@ def _told(killed: Killed, total: int) -> Killed:
 def _measured(traced: Mapping[str, Tape], timed: Mapping[str, Sequence[Tape]], count: int) -> str:
     renewal, exchange = traced[RENEWAL], traced[EXCHANGE]
     rows = [
-        ("first durable byte", "the journal's", "DynamoDB's acknowledgement"),
         ("lines of ours that run before it", renewal.lines, exchange.lines),
         ("distinct statements", len(renewal.statements()), len(exchange.statements())),
         (
             "calls to network or KMS, log records, sleeps",
             len(renewal.forbidden()),
-            f"{len(exchange.forbidden())}: the save itself",
-        ),
-        (
-            "until the disk is asked to keep it, median / p99 / max ms",
-            _spread(timed[RENEWAL], SYNCING),
-            "no disk",
+            len(exchange.forbidden()),
         ),
         (
             "to the first durable byte, median / p99 / max ms",
             _spread(timed[RENEWAL], DURABLE),
-            _spread(timed[EXCHANGE], ACKNOWLEDGED),
+            _spread(timed[EXCHANGE], DURABLE),
         ),
         (
             "to DynamoDB's acknowledgement, median / p99 / max ms",
@@ -405,8 +397,6 @@ def _measured(traced: Mapping[str, Tape], timed: Mapping[str, Sequence[Tape]], c
 
 
 def _spread(tapes: Sequence[Tape], kind: str) -> str:
-    if not all(any(mark.kind == kind for mark in tape.marks) for tape in tapes):
-        return "not asked"
     times = sorted(tape.milliseconds_to(kind) for tape in tapes)
     p99 = times[math.ceil(0.99 * len(times)) - 1]
     return f"{statistics.median(times):.2f} / {p99:.2f} / {times[-1]:.2f}"
