@@ -707,18 +707,27 @@ def test_a_slot_that_somebody_else_moved_stays(accounts: Accounts) -> None:
     assert read(accounts).due_at == slot_of(LATER)
 
 
-def test_a_grant_can_be_made_due_at_once(accounts: Accounts, schedule: Schedule) -> None:
-    link(accounts, due_at=LATER + timedelta(days=6))
+def test_a_grant_in_doubt_is_due_at_once(accounts: Accounts, schedule: Schedule) -> None:
+    grant = link(accounts, due_at=LATER + timedelta(days=6))
 
-    accounts.hasten(GRANT, now=LATER)
+    accounts.doubt(GRANT, authorised_at=grant.authorised_at, now=LATER)
 
     assert due_ids(schedule, now=LATER) == [GRANT]
+    assert read(accounts).is_in_doubt
 
 
-def test_what_waits_for_its_owner_is_not_made_due(accounts: Accounts, schedule: Schedule) -> None:
+def test_an_authorisation_of_its_own_is_not_doubted(accounts: Accounts) -> None:
+    link(accounts)
+
+    accounts.doubt(GRANT, authorised_at=NOON - timedelta(minutes=1), now=LATER)
+
+    assert not read(accounts).is_in_doubt
+
+
+def test_what_waits_for_its_owner_is_not_doubted(accounts: Accounts, schedule: Schedule) -> None:
     accounts.require_relink(link(accounts), RelinkReason.ROTATION_LOST, now=NOON)
 
-    accounts.hasten(GRANT, now=LATER)
+    accounts.doubt(GRANT, now=LATER)
 
     assert due_ids(schedule, now=DUE) == []
 

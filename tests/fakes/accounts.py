@@ -215,12 +215,16 @@ class AccountsInMemory:
             if grant.due_at is not None and stored.grant.due_at == grant.due_at:
                 self._write(stored, due_at=_slot(due_at))
 
-    def hasten(self, grant_id: str, *, now: datetime) -> None:
+    def doubt(self, grant_id: str, *, authorised_at: datetime | None = None, now: datetime) -> None:
         """See ports.Grants."""
-        with self._happenings.call("grants.hasten"):
+        with self._happenings.call("grants.doubt"):
             stored = self._grants[grant_id]
-            if stored.grant.status is Status.ACTIVE and stored.grant.pair is not None:
-                self._write(stored, due_at=_slot(now))
+            kept = stored.grant
+            if kept.status is not Status.ACTIVE or kept.pair is None:
+                return
+            if authorised_at in (None, kept.authorised_at):
+                reason = kept.reason or RelinkReason.ROTATION_LOST.value
+                self._write(stored, due_at=_slot(now), reason=reason)
 
     def quarantine(self, grant_id: str, error: str, *, now: datetime) -> None:
         """See ports.Grants."""

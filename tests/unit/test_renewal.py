@@ -662,7 +662,7 @@ def test_tiktoks_no_settles_a_doubt_with_the_reason_that_was_right(stage: Stage)
 
 def test_a_doubt_that_could_not_be_hastened_is_settled_by_whoever_asks(stage: Stage) -> None:
     flag_meanwhile(stage)
-    stage.happenings.before("grants.hasten", StoreUnavailable("down"))
+    stage.happenings.before("grants.doubt", StoreUnavailable("down"))
     renew(stage)
     stage.tiktok.answers.append(fresh(stage))
 

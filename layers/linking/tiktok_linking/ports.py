@@ -136,8 +136,11 @@ class Grants(Protocol):
     def require_relink(self, grant: Grant, reason: RelinkReason, *, now: datetime) -> bool:
         """Flag the grant; False if another refresh token is stored than the one in ``grant``."""
 
-    def hasten(self, grant_id: str, *, now: datetime) -> None:
-        """Make an active grant due at once."""
+    def doubt(self, grant_id: str, *, authorised_at: datetime | None = None, now: datetime) -> None:
+        """Have TikTok asked about an active grant before anyone relies on it: due at once.
+
+        With ``authorised_at``, only if nobody has authorised anew since.
+        """
 
     def postpone(self, grant: Grant, due_at: datetime | None) -> None:
         """Move the due slot of a grant that needs no renewal yet."""

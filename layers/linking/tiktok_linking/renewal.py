@@ -338,7 +338,7 @@ class Renewal:
         )
         self.journal.forget(renewed)
         if saved is Saved.REVIVED:
-            self._hasten(grant)
+            self._doubt(grant, authorised_at=None)
             return RenewalReport(Outcome.UNKNOWN, retry_after=1)
         if saved is Saved.ENDED and has_time_for(REVOKE_TIME, self.now(), deadline):
             self._revoke_homeless(grant, renewed)
@@ -372,6 +372,9 @@ class Renewal:
         is_flagged = self.grants.require_relink(grant, reason, now=now)
         self.breaker.answered(grant.registration)
         if not is_flagged:
+            # We sent a token that somebody else had spent. Where reuse ends a grant at TikTok, that
+            # has killed the newer pair, unless it came with an authorisation of its own.
+            self._doubt(grant, authorised_at=grant.authorised_at)
             return RenewalReport(Outcome.FRESH)
         logger.warning("relink required", extra={"grant": grant.id, "reason": reason.value})
         return RenewalReport(Outcome.RELINK_REQUIRED)
@@ -426,11 +429,11 @@ class Renewal:
             self.grants.quarantine(grant.id, error, now=self.now())
             logger.error("grant quarantined", extra={"grant": grant.id, "why": error})
 
-    def _hasten(self, grant: Grant) -> None:
-        """A pair landed over a flag: TikTok must say soon which is true, whoever asks first."""
-        logger.warning("pair landed over a relink flag", extra={"grant": grant.id})
-        with contextlib.suppress(StoreUnavailable):  # the next vend asks as well
-            self.grants.hasten(grant.id, now=self.now())
+    def _doubt(self, grant: Grant, *, authorised_at: datetime | None) -> None:
+        """Two answers of TikTok contradict each other: it must say which is true."""
+        logger.warning("grant in doubt", extra={"grant": grant.id})
+        with contextlib.suppress(StoreUnavailable):
+            self.grants.doubt(grant.id, authorised_at=authorised_at, now=self.now())
 
     def _release(self, grant: Grant, owner: str, failure: Failure) -> None:
         try:

@@ -44,7 +44,7 @@ class Rescuing:
                 parcel, due_at=self._due(parcel.grant_id, parcel.pair), now=self.now()
             )
             if saved is Saved.REVIVED:  # TikTok must say soon whether the flag was right
-                self.grants.hasten(parcel.grant_id, now=self.now())
+                self.grants.doubt(parcel.grant_id, now=self.now())
             return saved
         saved = self.authorisations.save_authorised(
             parcel,

@@ -220,14 +220,21 @@ class AccountTable:
         except ConditionFailed:
             return
 
-    def hasten(self, grant_id: str, *, now: datetime) -> None:
-        """See ports.Grants."""
+    def doubt(self, grant_id: str, *, authorised_at: datetime | None = None, now: datetime) -> None:
+        """See ports.Grants. A reason beside the status ``active`` is the doubt."""
+        condition = "st = :active AND attribute_exists(fp)"
+        if authorised_at is not None:
+            condition += " AND au = :au"
         with contextlib.suppress(ConditionFailed):
             self._table.update(
                 grant_key(grant_id),
-                Update(sets=_due(grant_id, now), removes=("ev",)),
-                condition="st = :active AND attribute_exists(fp)",
-                values={":active": Status.ACTIVE.value},
+                Update(
+                    sets=_due(grant_id, now),
+                    first={"rs": RelinkReason.ROTATION_LOST.value},
+                    removes=("ev",),
+                ),
+                condition=condition,
+                values={":active": Status.ACTIVE.value, ":au": authorised_at},
             )
 
     def quarantine(self, grant_id: str, error: str, *, now: datetime) -> None:
