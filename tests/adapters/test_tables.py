@@ -10,7 +10,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
 from tests.fakes import samples
@@ -518,3 +525,84 @@ def test_an_update_with_a_none_removes() -> None:
 
     assert re.fullmatch(r"SET a = :\w+ REMOVE c, b ADD v :\w+", expression)
     assert sorted(values.values()) == [1, 1]
+
+
+# -- repeats -------------------------------------------------------------------------------------
+
+
+class Flaky:
+    """A client whose calls fail so often before they work."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.calls = 0
+
+    def get_item(self, **_arguments: Any) -> dict[str, Any]:
+        self.calls += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return {}
+
+
+def refused(code: str, status: int = 400) -> ClientError:
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "GetItem")
+
+
+def patient(flaky: Flaky) -> Table:
+    return Table(flaky, "t", tries=3, pause=lambda _seconds: None)
+
+
+PASSING = [
+    refused("InternalServerError", 500),
+    refused("ProvisionedThroughputExceededException"),
+    refused("ThrottlingException"),
+    EndpointConnectionError(endpoint_url="http://127.0.0.1"),
+    ConnectTimeoutError(endpoint_url="http://127.0.0.1"),
+    ReadTimeoutError(endpoint_url="http://127.0.0.1"),
+    ConnectionClosedError(endpoint_url="http://127.0.0.1"),
+]
+by_error = pytest.mark.parametrize("error", PASSING, ids=lambda e: type(e).__name__)
+
+
+@by_error
+def test_what_passes_is_tried_three_times(error: Exception) -> None:
+    client = Flaky(error, error)
+
+    assert patient(client).get({"pk": "x", "sk": "y"}) is None
+    assert client.calls == 3
+
+
+@by_error
+def test_what_does_not_pass_in_time_is_told(error: Exception) -> None:
+    client = Flaky(error, error, error)
+
+    with pytest.raises(StoreUnavailable):
+        patient(client).get({"pk": "x", "sk": "y"})
+    assert client.calls == 3
+
+
+@by_error
+def test_a_save_is_tried_once_since_its_caller_repeats(error: Exception) -> None:
+    client = Flaky(error)
+
+    with pytest.raises(StoreUnavailable):
+        Table(client, "t").get({"pk": "x", "sk": "y"})
+    assert client.calls == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refused("ValidationException"),
+        refused("AccessDeniedException"),
+        NoCredentialsError(),
+    ],
+    ids=str,
+)
+def test_what_will_not_pass_is_not_repeated(error: Exception) -> None:
+    client = Flaky(error)
+
+    with pytest.raises(StoreUnavailable):
+        patient(client).get({"pk": "x", "sk": "y"})
+    assert client.calls == 1

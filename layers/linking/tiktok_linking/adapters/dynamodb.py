@@ -5,12 +5,15 @@ The low-level client is used because the resource layer costs a cold start more 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NotConnected
 
 from tiktok_linking.errors import StoreUnavailable
 
@@ -19,6 +22,15 @@ Item = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_BATCH_ROUNDS = 5
+_PASSING = frozenset(
+    {
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+        "TransactionInProgressException",
+    }
+)
 
 
 class ConditionFailed(Exception):
@@ -69,8 +81,22 @@ class Update:
 class Table:
     """One table. Every method is one request; ``StoreUnavailable`` is safe to retry."""
 
-    def __init__(self, client: Any, name: str) -> None:
+    def __init__(
+        self,
+        client: Any,
+        name: str,
+        *,
+        tries: int = 1,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """``tries`` above 1 repeats a call that failed for a passing reason, as the SDK would.
+
+        Here and not in the client, so that patient and urgent calls share one pool: a worker needs
+        one connection, and each new one costs more than all that is done over it.
+        """
         self._client = client
+        self._tries = tries
+        self._pause = pause
         self.name = name
 
     def get(self, key: Mapping[str, str]) -> Item | None:
@@ -184,16 +210,26 @@ class Table:
     def _call(self, operation: str, *, table: bool = True, **arguments: Any) -> Any:
         if table:
             arguments["TableName"] = self.name
-        try:
-            return getattr(self._client, operation)(**arguments)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                old: Any = error.response.get("Item", {})
-                raise ConditionFailed(decode(old)) from None
-            # The cause is kept out of the message: it can quote the request.
-            raise StoreUnavailable(error.response["Error"]["Code"]) from None
-        except BotoCoreError as error:
-            raise StoreUnavailable(type(error).__name__) from None
+        failed = ""
+        for attempt in range(self._tries):
+            if attempt:
+                self._pause(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - spreads repeats
+            try:
+                return getattr(self._client, operation)(**arguments)
+            except ClientError as error:
+                failed = error.response["Error"]["Code"]
+                if failed == "ConditionalCheckFailedException":
+                    old: Any = error.response.get("Item", {})
+                    raise ConditionFailed(decode(old)) from None
+                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+                if status < 500 and failed not in _PASSING:
+                    break
+            except BotoCoreError as error:
+                failed = type(error).__name__
+                if not isinstance(error, HTTPClientError | NotConnected):
+                    break
+        # The cause is kept out of the message: it can quote the request.
+        raise StoreUnavailable(failed) from None
 
 
 def encode(item: Mapping[str, Any]) -> dict[str, Any]:
