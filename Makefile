@@ -47,6 +47,11 @@ endef
 	$(call environment,.venv-sam,the SAM command line)
 	@touch $@
 
+.venv-bench/.ready: layers/linking/requirements.txt requirements/bench.txt
+	$(call environment,.venv-bench,what the benchmark measures: the runtime and Authlib)
+	$(call compiled,.venv-bench)
+	@touch $@
+
 .PHONY: install
 install: .venv/.ready .venv-aws/.ready .venv-sam/.ready ## Install all that the other targets need
 
@@ -125,6 +130,11 @@ sam-local: .venv/.ready ## Serve the API by `sam local start-api`, in Docker (ST
 bench: build ## Measure what importing each built function costs
 	@$(BIN)/python -m benchmarks.cold_import $(BUILT)
 
+# With options: make bench-renewal BENCH="--rounds 3 --due 1000"
+.PHONY: bench-renewal
+bench-renewal: .venv/.ready .venv-bench/.ready ## Measure what renewing costs, beside two baselines (under ten minutes)
+	@$(BIN)/python -m benchmarks.renewal $(BENCH)
+
 .PHONY: pins
 pins: ## Compile requirements/*.in to exact versions again
 	@local/compile_pins.sh
@@ -138,8 +148,8 @@ clean: ## Remove what building and testing left behind (the environments stay)
 
 .PHONY: distclean
 distclean: clean ## Remove the environments too
-	rm -rf .venv .venv-aws .venv-sam .venv-pins layers/linking/*.egg-info
+	rm -rf .venv .venv-aws .venv-bench .venv-sam .venv-pins layers/linking/*.egg-info
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

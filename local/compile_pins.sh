@@ -19,5 +19,6 @@ compile() { # compile <source> <result>
 
 compile runtime.in ../layers/linking/requirements.txt
 compile dev.in dev.txt
+compile bench.in bench.txt
 compile aws.in aws.txt
 compile sam.in sam.txt

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.renewal.aws import Aws, Schema
+from benchmarks.renewal.in_process import Client
 from tests.fakes.accounts import AccountsInMemory
-from tests.fakes.aws import aws, client, create_table
+from tests.fakes.aws import aws, client, create_table, template
 from tests.fakes.clock import Clock
 from tests.fakes.happenings import Happenings
 from tests.fakes.schedule import ScheduleInMemory
@@ -43,11 +45,20 @@ def sessions_table(in_aws: None) -> Table:
     return Table(client("dynamodb"), create_table("SessionsTable"))
 
 
-@pytest.fixture(params=["fake", "moto"])
+@pytest.fixture
+def counted_table() -> Table:
+    """The same table in the stand-in that the benchmark counts by."""
+    schema = Schema.of(template()["Resources"]["AccountsTable"]["Properties"])
+    return Table(Client(Aws({"AccountsTable": schema}, {}), "dynamodb"), "AccountsTable")
+
+
+@pytest.fixture(params=["fake", "moto", "counted"])
 def accounts(request: pytest.FixtureRequest) -> AccountsInMemory | AccountTable:
     """Grants, Links, Authorisations and Directory."""
     if request.param == "fake":
         return AccountsInMemory(Happenings())
+    if request.param == "counted":
+        return AccountTable(request.getfixturevalue("counted_table"))
     return AccountTable(request.getfixturevalue("accounts_table"))
 
 

@@ -1,0 +1,114 @@
+"""The product's own code over the stand-ins of this process, without a socket.
+
+Only the outermost layer is replaced: the client that boto3 makes, the method of urllib3 that sends,
+and threads, which run their work at once. Everything of the product runs as it is shipped, from
+the function's handler on.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore import xform_name
+from botocore.exceptions import ClientError
+from urllib3 import HTTPResponse
+from urllib3.connectionpool import HTTPConnectionPool
+
+from benchmarks.renewal.aws import Aws, Refused
+from benchmarks.renewal.tiktok import TokenEndpoint
+from tiktok_linking import bootstrap
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+"""Where the journal of a count lies: a disk has no part in what is counted."""
+
+
+class Client:
+    """Stands where a boto3 client would: the same methods, arguments and errors."""
+
+    def __init__(self, aws: Aws, service: str) -> None:
+        self._aws = aws
+        self._service = service
+        self._names = {
+            xform_name(operation): operation
+            for operation in (name.partition(".")[2] for name in aws.operations(service))
+        }
+
+    def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
+        operation = self.__dict__["_names"].get(method, method)
+        return functools.partial(self._call, operation)
+
+    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            return self._aws.call(f"{self._service}.{operation}", arguments)
+        except Refused as refused:
+            answer: Any = {"Error": {"Code": refused.code, "Message": refused.code}}
+            if refused.item is not None:
+                answer["Item"] = refused.item
+            raise ClientError(answer, operation) from None
+
+
+@contextmanager
+def product(
+    aws: Aws, tiktok: TokenEndpoint, variables: Mapping[str, str], now: Callable[[], datetime]
+) -> Iterator[None]:
+    """Be the function of these variables; `bootstrap` gives its parts until the end."""
+
+    def make_client(_session: Any, service: str, **_options: Any) -> Any:
+        return Client(aws, service)
+
+    def run_now(_pool: Any, work: Callable[..., Any], *args: Any, **options: Any) -> Future[Any]:
+        """One after the other: threads that wait for nothing only cost time."""
+        done: Future[Any] = Future()
+        done.set_result(work(*args, **options))
+        return done
+
+    def send(*_: Any, body: Any = None, **_options: Any) -> Any:
+        data = body if isinstance(body, bytes) else str(body).encode()
+        status, answer = tiktok.answer(data)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(answer))}
+        return HTTPResponse(io.BytesIO(answer), headers, status, preload_content=False)
+
+    before = dict(os.environ)
+    originals = (
+        boto3.session.Session.client,
+        HTTPConnectionPool.urlopen,
+        ThreadPoolExecutor.submit,
+    )
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+        os.environ.update(variables)
+        journal, tempfile.tempdir = tempfile.tempdir, folder
+        boto3.session.Session.client = make_client  # type: ignore[method-assign,assignment]
+        HTTPConnectionPool.urlopen = send  # type: ignore[method-assign]
+        ThreadPoolExecutor.submit = run_now  # type: ignore[method-assign,assignment]
+        _forget()
+        bootstrap.use_clock(now)
+        try:
+            yield
+        finally:
+            boto3.session.Session.client = originals[0]  # type: ignore[method-assign]
+            HTTPConnectionPool.urlopen = originals[1]  # type: ignore[method-assign]
+            ThreadPoolExecutor.submit = originals[2]  # type: ignore[method-assign]
+            tempfile.tempdir = journal
+            os.environ.clear()
+            os.environ.update(before)
+            _forget()
+            bootstrap.use_clock(lambda: datetime.now(UTC))
+            left = [path.name for path in (Path(folder) / "journal").glob("*")]
+    if left:
+        raise AssertionError(f"{len(left)} pairs were left in the journal")
+
+
+def _forget() -> None:
+    for value in list(vars(bootstrap).values()):
+        if isinstance(value, functools._lru_cache_wrapper):
+            value.cache_clear()
