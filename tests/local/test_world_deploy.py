@@ -66,6 +66,8 @@ def test_routes_carry_the_authorizer_of_the_template(plain: Template) -> None:
         "GET /connect/{id}/status",
         "GET /authorize",
         "GET /callback",
+        "POST /webhooks/tiktok",
+        "GET /{file}",
     }
     assert all(route.path.startswith("/v1/") for route in routes if route.needs_iam)
 
