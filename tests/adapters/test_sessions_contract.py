@@ -562,6 +562,8 @@ def test_what_is_parked_is_claimed_once(sessions: Sessions) -> None:
     sessions.claim(session.id, RELEASE, now=NOON)
 
     assert claim_fails(sessions, session).is_its_code
+    # Also when whoever took it has died: the code may have been sent.
+    assert claim_fails(sessions, session, now=NOON + timedelta(minutes=2)).is_its_code
 
 
 def test_what_is_parked_waits_for_its_own_code(sessions: Sessions) -> None:
