@@ -85,8 +85,9 @@ def post_seal_save(threads: int) -> tuple[Renew, Renew]:
 
     def prepare(grant_ids: Sequence[str]) -> None:
         sealing.prepare("access", "refresh", now=bootstrap.now())
-        for start in range(0, len(grant_ids), 100):
-            for grant in accounts.read_many(grant_ids[start : start + 100]).values():
+        for start in range(0, len(grant_ids), 90):
+            batch = accounts.read_batch(grant_ids[start : start + 90], ())
+            for grant in batch.grants.values():
                 if grant.pair is None:
                     raise AssertionError("a grant without its pair")
                 opened[grant.id] = (

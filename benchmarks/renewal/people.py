@@ -94,7 +94,7 @@ def move_in(person: Person, *, pair: Any = None) -> Any:
         only_existing=False,
     )
     accounts.save_account(person.account)
-    grant = accounts.read(person.grant_id)
+    grant = accounts.read_batch([person.grant_id], ()).grants.get(person.grant_id)
     if grant is not None and person.last_used_at is not None:
         due_at = bootstrap.policy().next_due(
             grant.id,

@@ -37,17 +37,9 @@ def test_every_renewal_of_the_run_happened(run: Run) -> None:
     assert run.tiktok_calls == RENEWALS + WARM
 
 
-@pytest.mark.parametrize("host", ["tiktok", "kms", "secretsmanager"])
+@pytest.mark.parametrize("host", ["dynamodb", "tiktok", "kms", "secretsmanager"])
 def test_a_host_gets_at_most_one_connection_a_thread(run: Run, host: str) -> None:
     assert 1 <= run.connections[host] <= THREADS
-
-
-@pytest.mark.xfail(
-    strict=False,  # how many meet at once is luck
-    reason="patient and urgent calls have a client each, so a worker may need two connections",
-)
-def test_dynamodb_gets_at_most_one_connection_a_thread(run: Run) -> None:
-    assert run.connections["dynamodb"] <= THREADS
 
 
 def test_the_authorities_are_parsed_at_most_once_a_connection(run: Run) -> None:

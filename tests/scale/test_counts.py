@@ -73,7 +73,12 @@ def test_twice_as_many_cost_twice_as_much(round_of: Round) -> None:
 def test_a_round_asks_nothing_but_these(round_of: Round) -> None:
     counted = round_of(200, 2000)
 
-    assert set(counted.planning.calls) == {"dynamodb.Query", "sqs.SendMessageBatch"}
+    assert set(counted.planning.calls) == {
+        "dynamodb.BatchGetItem",  # the planner's place and the circuits
+        "dynamodb.Query",
+        "sqs.GetQueueAttributes",
+        "sqs.SendMessageBatch",
+    }
     assert set(counted.working.calls) <= {
         "dynamodb.BatchGetItem",
         "dynamodb.GetItem",
