@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import requests
 
@@ -75,6 +76,21 @@ class Stage:
     def come_back(self, callback: str, cookie: str) -> requests.Response:
         """Open TikTok's answer in the browser that started."""
         return self.world.get(callback, headers={"Cookie": cookie})
+
+    def to_completion(self, person: Person) -> tuple[str, str]:
+        """Come back in a session that the team's own login decides: (session id, its code)."""
+        product = self.world.endpoints["app"] + "/linked"
+        body = {"end_user_id": person.end_user, "completion": "app", "return_url": product}
+        session_id = self.world.api("POST", "/v1/link-sessions", json=body).json()["id"]
+        _, callback, cookie = self.to_callback(person, session_id)
+        back = urlsplit(self.come_back(callback, cookie).headers["Location"])
+        return session_id, parse_qs(back.query)["completion_code"][0]
+
+    def complete(self, session_id: str, code: str, person: Person) -> requests.Response:
+        """Do as the team's backend does when its user is back."""
+        body = {"completion_code": code, "end_user_id": person.end_user}
+        path = f"/v1/link-sessions/{session_id}/complete"
+        return self.world.api("POST", path, json=body)
 
     def link(self, person: Person, session_id: str = "") -> str:
         """Link without a fault; answers the account id."""

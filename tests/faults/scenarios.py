@@ -62,10 +62,13 @@ class Subject:
     open_id: str = ""
     said: object = None
     findings: list[Finding] = field(default_factory=list)
+    outlived: bool = False
+    """A process past its own end, which on Lambda is dead, sent or held what others had spent, and
+    TikTok ended the grant for it: as lost as an answer that nobody heard."""
 
     @property
     def answer_lost(self) -> bool:
-        return any(hit.lost_an_answer for hit in self.hits)
+        return self.outlived or any(hit.lost_an_answer for hit in self.hits)
 
 
 class Scenario:
@@ -567,7 +570,47 @@ class LinkAgain(NewLink):
         return Subject(case, [account], person=person)
 
     def after(self, subjects: Sequence[Subject]) -> None:
+        # Somebody else's callback in the same environment saves what a dead one left there.
+        self.stage.link(self.stage.person())
         self.age()
+
+
+class Completing(NewLink):
+    """The completion of a link by the team's backend, in completion mode app."""
+
+    name = "complete, new link"
+
+    def strike(self, subject: Subject) -> None:
+        assert subject.person is not None
+        subject.session_id, code = self.stage.to_completion(subject.person)
+        act = partial(self.stage.complete, subject.session_id, code, subject.person)
+        self.injected(subject, act, subject.case.fault)
+
+    def after(self, subjects: Sequence[Subject]) -> None:
+        """A session that says completed is taken at its word; else the person begins anew."""
+        self.world.advance(seconds=REST)
+        self.stage.settle()
+        for subject in subjects:
+            assert subject.person is not None
+            session = self.stage.session(subject.session_id)
+            if session["status"] == "completed":
+                subject.accounts = [str(session["account_id"])]
+            else:
+                subject.accounts = [self.stage.link(subject.person)]
+                subject.findings.append(Finding("again", f"session {session['status']}"))
+        self.age()
+
+
+class CompletingAgain(LinkAgain):
+    """A completion over a healthy account, which must not suffer. Nobody completes again."""
+
+    name = "complete, linking again"
+
+    def strike(self, subject: Subject) -> None:
+        assert subject.person is not None
+        subject.session_id, code = self.stage.to_completion(subject.person)
+        act = partial(self.stage.complete, subject.session_id, code, subject.person)
+        self.injected(subject, act, subject.case.fault)
 
 
 # ---- unlinking ---------------------------------------------------------------------------------
@@ -690,7 +733,9 @@ class Frozen(Scenario):
         yield from holds(self.name, self.traced(self.renewed, cold=True), cold=True)
 
     def strike(self, subject: Subject) -> None:
+        open_id = str(self.stage.account(subject.accounts[0])["open_id"])
         self.held(subject, partial(self.overtake, subject))
+        subject.outlived = self.rotation == "family" and not self.stage.has_grant(open_id)
 
     def overtake(self, subject: Subject) -> None:
         for _ in range(3):
@@ -734,6 +779,34 @@ class Unlinked(Unlinking):
 
     def strike(self, subject: Subject) -> None:
         self.held(subject, partial(self.stage.unlink, subject.accounts[0]))
+
+
+class Removed(Unlinked):
+    """The person removes the app at TikTok while a renewal is at a call, and the webhook comes."""
+
+    name = "webhook in the middle"
+
+    def strike(self, subject: Subject) -> None:
+        self.held(subject, partial(self._remove, subject))
+
+    def _remove(self, subject: Subject) -> None:
+        self.world.tiktok("POST", f"/users/{subject.open_id}/remove", {"reason": 1})
+        self.world.tiktok("POST", "/webhooks/deliver", {"everything": True})
+
+    def clean(self, subjects: Sequence[Subject]) -> None:
+        Scenario.clean(self, subjects)
+
+    def judge(self, subjects: Sequence[Subject]) -> list[Verdict]:
+        verdicts = []
+        for subject in subjects:
+            account = subject.accounts[0]
+            status, vended = self.stage.account(account)["status"], self.stage.vend(account)
+            gone = not self.stage.has_grant(subject.open_id)
+            is_right = status == "revoked" and vended.status_code == 410 and gone
+            detail = f"status {status}, vend {vended.status_code}, gone at TikTok: {gone}"
+            finding = Finding("ok") if is_right else Finding("not ended", detail)
+            verdicts.append(self.verdict(subject, [*subject.findings, finding]))
+        return verdicts
 
 
 # ---- many at once ------------------------------------------------------------------------------
@@ -796,11 +869,14 @@ SCENARIOS: tuple[type[Scenario], ...] = (
     RescueOfLink,
     NewLink,
     LinkAgain,
+    Completing,
+    CompletingAgain,
     Unlinking,
     UnlinkingLate,
     Frozen,
     Relinked,
     Unlinked,
+    Removed,
     TableReturns,
     LastingOutage,
     EightAtOnce,
