@@ -111,6 +111,9 @@ class Progress:
     def add(self, rotation: str, verdicts: Sequence[Verdict]) -> None:
         with self._lock:
             self._done += len(verdicts)
+            for verdict in verdicts:
+                if verdict.outcome == NOT_REACHED:
+                    print(f"\rnot reached: {rotation} {verdict.case}", file=sys.stderr)
             for line in wrong_ends(verdicts):
                 self._wrong += 1
                 print(f"\rWRONG {rotation} {line}", file=sys.stderr)
