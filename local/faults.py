@@ -132,6 +132,10 @@ class _Injection:
                 self._exposed.add(me)
         if hit is None:
             return send()
+        if hit["kind"] == "kill_after":
+            send()
+            with self._lock:  # who has come to it meanwhile dies too
+                others = len(self._exposed - {me})
         self._tell(
             {"type": "hit", "kind": hit["kind"], "call": call.name, "nth": nth, "exposed": others}
         )
@@ -165,7 +169,6 @@ def _act(fault: Mapping[str, Any], call: Call, send: Send) -> Any:
         case "kill_before":
             _die()
         case "kill_after":
-            send()
             _die()
         case "lose_reply":
             _drop(send())

@@ -53,17 +53,26 @@ def wrong_ends(verdicts: Sequence[Verdict]) -> list[str]:
     return [f"{v.case}: {v.outcome}, {v.detail}" for v in verdicts if not v.is_right]
 
 
-def page(results: Mapping[str, Sequence[Verdict]], *, seconds: float, worlds: int) -> str:
-    """docs/faults.md, whole."""
-    every = [verdict for verdicts in results.values() for verdict in verdicts]
-    unreached = sum(v.outcome == NOT_REACHED for v in every)
+def page(
+    results: Mapping[str, Sequence[Verdict]], *, seconds: float, worlds: int, every: int = 1
+) -> str:
+    """docs/faults.md, whole; with ``every``, of each rotation only every n-th case was run."""
+    all_of_them = [verdict for verdicts in results.values() for verdict in verdicts]
+    unreached = sum(v.outcome == NOT_REACHED for v in all_of_them)
+    part = "" if every == 1 else f" --every {every}"
     lines = [
         "# What the crash sweep found",
         "",
-        f"**{summary(every)}.**",
+        f"**{summary(all_of_them)}.**",
         "",
-        f"Made by `make faults` in {seconds / 60:.0f} minutes with {worlds} worlds at a time;"
+        f"Made by `python -m tests.faults.sweep --write{part}` (`make faults` runs every case) in"
+        f" {seconds / 60:.0f} minutes with {worlds} worlds at a time;"
         " nothing here is written by hand.",
+        *(
+            []
+            if every == 1
+            else [f"**A sample**: in each rotation one case in {every}, taken in order."]
+        ),
         "tests/faults/scenarios.py says what each handler's cases do,"
         " local/faults.py what each fault is, tests/faults/oracle.py how an end is judged.",
         "",
