@@ -58,7 +58,11 @@ def main() -> None:
             say(f"counting {due} due among {others} others")
             # What the product logs is no result.
             with contextlib.redirect_stdout(io.StringIO()):
-                counts.append(count(setting, due=due, others=others, say=say))
+                counts.append(
+                    count(
+                        setting, due=due, others=others, say=say, cores=min(2, os.cpu_count() or 1)
+                    )
+                )
         write(f"{_counts(counts)}\n")
 
 

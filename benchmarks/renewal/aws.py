@@ -16,7 +16,7 @@ import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from benchmarks.renewal.expressions import (
@@ -60,6 +60,11 @@ class Tally:
     write_units: int = 0
     index_write_units: int = 0
     messages: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Take in what another process has counted."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
 @dataclass(frozen=True, slots=True)

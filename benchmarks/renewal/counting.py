@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import multiprocessing
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -32,15 +34,30 @@ class Counted:
     working: Tally
 
 
-def count(setting: Setting, *, due: int, others: int, say: Say, seed: int = 7) -> Counted:
+def count(
+    setting: Setting, *, due: int, others: int, say: Say, cores: int = 1, seed: int = 7
+) -> Counted:
     """Fill a table and run the schedule until nothing is due."""
     aws = stand_in(setting)
     tiktok = TokenEndpoint()
     with product(aws, tiktok, setting.variables, lambda: NOON):
         settle(aws, setting.accounts_table, due=due, others=others, seed=seed, say=say)
-    # Another process, which has to load the keys.
-    with product(aws, tiktok, setting.variables, lambda: NOON):
-        return run(aws, tiktok, due=due, others=others, say=say)
+    # What is there stays: looking through it for garbage would take half of the time.
+    gc.freeze()
+    try:
+        # Another process, which has to load the keys.
+        with product(aws, tiktok, setting.variables, lambda: NOON):
+            return run(
+                aws,
+                tiktok,
+                setting.accounts_table,
+                due=due,
+                others=others,
+                cores=cores,
+                say=say,
+            )
+    finally:
+        gc.unfreeze()
 
 
 def stand_in(setting: Setting) -> Aws:
@@ -67,11 +84,13 @@ def settle(aws: Aws, table: str, *, due: int, others: int, seed: int, say: Say) 
     aws.weighs = True
 
 
-def run(aws: Aws, tiktok: TokenEndpoint, *, due: int, others: int, say: Say) -> Counted:
+def run(
+    aws: Aws, tiktok: TokenEndpoint, table: str, *, due: int, others: int, cores: int, say: Say
+) -> Counted:
     """Plan and work through the function's own handler, as schedule and queue call it."""
     refresh = handler()
     planning, working = Tally(), Tally()
-    plans = batches = renewed = 0
+    plans = batches = 0
     while True:
         aws.tally = planning
         plans += 1
@@ -81,15 +100,52 @@ def run(aws: Aws, tiktok: TokenEndpoint, *, due: int, others: int, say: Say) -> 
         aws.sent.clear()
         if not planned:
             break
-        for start in range(0, len(waiting), BATCH):
-            answer = refresh(queue_event(waiting[start : start + BATCH]), Context())
-            if answer["batchItemFailures"]:
-                raise AssertionError(f"renewals failed: {answer}")
-            batches += 1
-            renewed += len(waiting[start : start + BATCH])
-            if renewed % 20_000 == 0:
-                say(f"{renewed} of {due} renewed")
+        delivered = [waiting[start : start + BATCH] for start in range(0, len(waiting), BATCH)]
+        # The first one loads keys and secret, which a second process then has too.
+        _work(delivered[:1])
+        if cores == 1:
+            _work(delivered[1:])
+        else:
+            _work_by_two(aws, tiktok, table, delivered[1:])
+        batches += len(delivered)
+        say(f"{tiktok.answered} of {due} renewed")
     return Counted(due, others, plans, batches, tiktok.answered, planning, working)
+
+
+def _work(delivered: Sequence[list[str]]) -> None:
+    refresh = handler()
+    for batch in delivered:
+        answer = refresh(queue_event(batch), Context())
+        if answer["batchItemFailures"]:
+            raise AssertionError(f"renewals failed: {answer}")
+
+
+def _work_by_two(
+    aws: Aws, tiktok: TokenEndpoint, table: str, delivered: Sequence[list[str]]
+) -> None:
+    """Share batches with a second process, and take over what it counted and wrote."""
+    here, there = multiprocessing.Pipe()
+
+    def other_half() -> None:
+        aws.tally = Tally()
+        before = tiktok.answered
+        _work(delivered[1::2])
+        keys = [(grant_id, "grant") for batch in delivered[1::2] for grant_id in batch]
+        written = [aws.tables[table].get(key) for key in keys]
+        there.send((aws.tally, tiktok.answered - before, written))
+
+    # Forked, since the table goes along.
+    process = multiprocessing.get_context("fork").Process(target=other_half)
+    process.start()
+    there.close()
+    _work(delivered[0::2])
+    tally, answered, written = here.recv()
+    process.join()
+    aws.tally.add(tally)
+    tiktok.answered += answered
+    for item in written:
+        into = aws.tables[table]
+        into.put(into.get(into.key_of(item)), item)
 
 
 def as_row(counted: Counted) -> Mapping[str, float]:

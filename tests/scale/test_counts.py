@@ -86,3 +86,9 @@ def test_a_round_asks_nothing_but_these(round_of: Round) -> None:
         "kms.Decrypt",
         "secretsmanager.GetSecretValue",
     }
+
+
+def test_two_processes_count_what_one_counts(setting: Setting, round_of: Round) -> None:
+    shared = count(setting, due=200, others=200, cores=2, say=lambda _: None)
+
+    assert as_row(shared) == as_row(round_of(200, 200))
