@@ -132,7 +132,7 @@ bench: build ## Measure what importing each built function costs
 
 # With options: make bench-renewal BENCH="--rounds 3 --due 1000"
 .PHONY: bench-renewal
-bench-renewal: .venv/.ready .venv-bench/.ready ## Measure what renewing costs, beside two baselines (under ten minutes)
+bench-renewal: .venv/.ready .venv-bench/.ready ## Measure what renewing costs, beside two baselines (some minutes)
 	@$(BIN)/python -m benchmarks.renewal $(BENCH)
 
 .PHONY: pins
