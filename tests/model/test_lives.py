@@ -96,6 +96,9 @@ SPANS = st.sampled_from(
     ]
 )
 RENEWAL_FAULTS = faults(RENEWAL)
+LINKED_AGAIN = st.builds(Fault, st.sampled_from(UNLINK), st.just(Kind.LINKED), st.booleans()).map(
+    lambda fault: [fault]
+)
 AT_TIKTOK = (
     "the app is removed",
     "our secret is unknown",
@@ -179,7 +182,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.stack.table.rows())
     @rule(
         pick=PICK,
-        unlink_faults=faults(UNLINK),
+        unlink_faults=faults(UNLINK) | LINKED_AGAIN,
         refresh_faults=faults(RENEWAL, 1),
         environment=ENVIRONMENT,
     )
