@@ -69,7 +69,9 @@ def schedule(
     """Schedule and Circuits, over the same table as ``accounts``."""
     if isinstance(accounts, AccountsInMemory):
         return ScheduleInMemory(Happenings(), accounts)
-    return ScheduleTable(request.getfixturevalue("accounts_table"))
+    kind = request.node.callspec.params["accounts"]
+    table = "counted_table" if kind == "counted" else "accounts_table"
+    return ScheduleTable(request.getfixturevalue(table))
 
 
 @pytest.fixture(params=["fake", "moto"])

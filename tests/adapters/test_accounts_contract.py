@@ -304,7 +304,7 @@ def test_a_lease_has_one_owner(accounts: Accounts) -> None:
     grant = link(accounts)
     lease(accounts, grant)
 
-    assert not lease(accounts, grant, "other", NOON + timedelta(seconds=34))
+    assert not lease(accounts, read(accounts), "other", NOON + timedelta(seconds=34))
     assert read(accounts).lease_owner == "worker"
 
 
@@ -312,7 +312,7 @@ def test_a_lease_that_ran_out_is_free(accounts: Accounts) -> None:
     grant = link(accounts)
     lease(accounts, grant)
 
-    assert lease(accounts, grant, "other", NOON + timedelta(seconds=35))
+    assert lease(accounts, read(accounts), "other", NOON + timedelta(seconds=35))
     assert read(accounts).lease_owner == "other"
 
 
@@ -434,7 +434,7 @@ def test_a_pair_lands_whatever_else_was_written_meanwhile(accounts: Accounts) ->
     """Lease, flag, failure and setting change no fingerprint."""
     grant = link(accounts)
     lease(accounts, grant)
-    lease(accounts, grant, "other", NOON + timedelta(seconds=36))
+    lease(accounts, read(accounts), "other", NOON + timedelta(seconds=36))
     accounts.mark_used(grant, due_at=None, now=NOON)
     accounts.require_relink(grant, RelinkReason.ROTATION_LOST, now=NOON)
 
@@ -624,6 +624,17 @@ def test_a_flag_on_what_ended_changes_nothing(accounts: Accounts) -> None:
 
     assert not accounts.require_relink(grant, RelinkReason.ROTATION_LOST, now=LATER)
     assert read(accounts).status is Status.UNLINKED
+
+
+def test_a_lease_is_not_taken_over_a_request_that_came_since_the_read(accounts: Accounts) -> None:
+    """Its outcome is not known yet: sending the same token again would be a replay."""
+    stale = link(accounts)
+    lease(accounts, stale, "other", NOON + timedelta(seconds=1))
+    failure = Failure("no_answer", None, None, keeps_intent=True)
+    accounts.release(GRANT, owner="other", failure=failure, now=NOON)
+
+    assert not accounts.take_lease(stale, owner="late", until=LATER, now=NOON)
+    assert accounts.take_lease(read(accounts), owner="late", until=LATER, now=NOON)
 
 
 # -- what is due --------------------------------------------------------------------------------

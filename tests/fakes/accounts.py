@@ -97,7 +97,7 @@ class AccountsInMemory:
                 return False
             if kept.is_leased(now):
                 return kept.lease_owner == owner
-            if kept.pair.fingerprint != grant.pair.fingerprint:
+            if kept.pair.fingerprint != grant.pair.fingerprint or kept.intent != grant.intent:
                 return False
             if stored.is_ended != (grant.status is Status.UNLINKED):
                 return False

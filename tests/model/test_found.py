@@ -27,7 +27,7 @@ def test_a_worker_with_an_old_copy_replays_nothing() -> None:
     stack.link("ada", "u_1")
     stack.let_pass(timedelta(seconds=90))
     stack.tiktok.oddities.append("wrong person")
-    overtaken = Fault("grants.read", Kind.RENEWED, is_after=True)
+    overtaken = Fault("grants.read_batch", Kind.RENEWED, is_after=True)
 
     stack.renew(stack.table.grants()[0], Ask(rejected=True), faults=[overtaken])
 

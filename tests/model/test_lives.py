@@ -34,7 +34,7 @@ END_USERS = ("u_1", "u_2")
 # The calls of each function, in their order; those between which a link can be lost come thrice.
 SPENDING = ("grants.take_lease", "tiktok.refresh", "journal.append", "grants.save_renewed")
 RENEWAL = (
-    "grants.read",
+    "grants.read_batch",
     "credentials.candidates",
     "sealing.prepare",
     *SPENDING * 3,

@@ -87,7 +87,7 @@ TREATMENTS: Mapping[AnswerClass, Treatment] = {
     ),
     AnswerClass.UNKNOWN_ERROR: Treatment(backoff=_USUAL),
     AnswerClass.FOREIGN_ANSWER: Treatment(
-        backoff=Backoff(first=timedelta(hours=1), cap=timedelta(hours=1)),
+        backoff=_USUAL,
         may_have_rotated=True,
         quarantines=True,
     ),

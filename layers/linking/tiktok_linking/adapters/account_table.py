@@ -94,7 +94,9 @@ class AccountTable:
             if grant.status is Status.UNLINKED
             else ("attribute_not_exists(rv) AND st = :active")
         )
-        values: Item = {":fp": grant.pair.fingerprint, ":now": now}
+        # An intent that came since the read is a request whose outcome nobody knows yet.
+        intent = "attribute_not_exists(it)" if grant.intent is None else "it = :it"
+        values: Item = {":fp": grant.pair.fingerprint, ":now": now, ":it": grant.intent}
         if grant.status is not Status.UNLINKED:
             values[":active"] = Status.ACTIVE.value
         try:
@@ -104,7 +106,7 @@ class AccountTable:
                     sets={"lo": owner, "lu": until, "it": grant.pair.fingerprint},
                     removes=("rc", "ev"),
                 ),
-                condition=f"fp = :fp AND {_NO_LIVE_LEASE} AND {ended}",
+                condition=f"fp = :fp AND {_NO_LIVE_LEASE} AND {intent} AND {ended}",
                 values=values,
             )
         except ConditionFailed as failed:
