@@ -22,6 +22,7 @@ from pathlib import Path
 import requests
 
 from local.testing import WorldHandle, running_world
+from tests.faults import window
 from tests.faults.cases import Case
 from tests.faults.oracle import NOT_REACHED, Verdict
 from tests.faults.people import ACCESS_SECONDS, Stage
@@ -203,7 +204,7 @@ def main() -> int:
     print(summary(every))
     is_whole = (len(results), len(wanted)) == (len(ROTATIONS), len(SCENARIOS))
     if given.write and is_whole:
-        PAGE.write_text(text)
+        PAGE.write_text(f"{text}\n{window.section()}")
     elif given.write:
         print("not every rotation and scenario: docs/faults.md stays as it is", file=sys.stderr)
     return 0 if all(verdict.is_right for verdict in every) else 1

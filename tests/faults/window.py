@@ -353,6 +353,17 @@ def report(*, count: int = 300, kill: bool = False) -> str:
     return text
 
 
+def section() -> str:
+    """What docs/faults.md says of the window."""
+    return (
+        "## The window\n\n"
+        "A pair is in memory alone from the last byte of TikTok's answer to the first durable byte,"
+        " which is the journal's. `python -m tests.faults.window` measures it (`--kill` ends the"
+        " process at each of its lines), and tests/faults/window.txt names every statement that"
+        f" may run in it: a new one fails the tests.\n\n{report(count=100)}"
+    )
+
+
 def _told(killed: Killed, total: int) -> Killed:
     if sys.stderr.isatty():
         print(f"\rkilled at line {killed.line}/{total}", end="", file=sys.stderr)
