@@ -353,14 +353,31 @@ def report(*, count: int = 300, kill: bool = False) -> str:
     return text
 
 
-def section() -> str:
-    """What docs/faults.md says of the window."""
+def new_statements() -> list[str]:
+    """What runs in a window of this code and is not in window.txt."""
+    with observing() as observer:
+        ran = observer.statements()
+    known = listed()
+    return [
+        f"{window}: {statement}"
+        for window, statements in ran.items()
+        for statement in map(str, statements)
+        if statement not in known[window]
+    ]
+
+
+def section(*, kill: bool) -> str:
+    """What docs/faults.md says of the window; ``kill`` ends the process at each line of it.
+
+    Raises:
+        WrongEnd: a kill ended otherwise than it must.
+    """
     return (
         "## The window\n\n"
         "A pair is in memory alone from the last byte of TikTok's answer to the first durable byte,"
         " which is the journal's. `python -m tests.faults.window` measures it (`--kill` ends the"
         " process at each of its lines), and tests/faults/window.txt names every statement that"
-        f" may run in it: a new one fails the tests.\n\n{report(count=100)}"
+        f" may run in it: a new one fails the tests.\n\n{report(count=100, kill=kill)}"
     )
 
 
