@@ -436,7 +436,7 @@ MUTANTS = (
             Change(
                 "adapters/account_table.py",
                 'condition=f"fp = :fp AND {_NO_LIVE_LEASE} AND {intent} AND {ended}"',
-                'condition=f"fp = :fp AND :now = :now AND {ended}"',
+                'condition=f"fp = :fp AND :now = :now AND {intent} AND {ended}"',
             ),
             Change(
                 "renewal.py",

@@ -181,7 +181,11 @@ def test_the_oracle_sees_a_link_that_is_really_lost(sweep: Sweep) -> None:
     """TikTok ends the grant behind the stack's back, and the pair behind a token is spent."""
     removed, spent = (sweep.stage.healthy_account() for _ in range(2))
     open_id = sweep.stage.account(removed)["open_id"]
-    sweep.stage.world.tiktok("POST", f"/users/{open_id}/remove", {"reason": 1})
+    tiktok = sweep.stage.world.tiktok
+    delivery = tiktok("GET", "/settings")["webhook_delivery"]
+    tiktok("POST", "/settings", {"webhook_delivery": "off"})  # in silence
+    tiktok("POST", f"/users/{open_id}/remove", {"reason": 1})
+    tiktok("POST", "/settings", {"webhook_delivery": delivery})
     lost = Fault("kill_after", TOKEN)
     renewal = sweep.scenario(Renewal)
     renewal.age()
