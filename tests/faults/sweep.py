@@ -11,6 +11,7 @@ with what the stack can vend (``oracle``); ``scenarios`` has the handlers, ``cas
 from __future__ import annotations
 
 import argparse
+import pickle
 import sys
 import threading
 import time
@@ -29,7 +30,10 @@ from tests.faults.people import ACCESS_SECONDS, Stage
 from tests.faults.report import page, summary, wrong_ends
 from tests.faults.scenarios import SCENARIOS, Scenario
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "faults.md"
+KEPT = ROOT / "artifacts" / "faults"
+"""What each rotation found, so that an hour's work outlives a run that is stopped."""
 ROTATIONS = ("strict", "grace", "family")
 GRACE_SECONDS = 86_400
 REFRESH_SECONDS = 5 * 365 * 86_400
@@ -164,6 +168,18 @@ def in_order(wanted: Sequence[type[Scenario]], verdicts: Sequence[Verdict]) -> l
     return [verdict for kind in wanted for verdict in by_name[kind.name]]
 
 
+def sweep_rotation(
+    rotation: str, wanted: Sequence[type[Scenario]], worlds: int, progress: Progress, every: int
+) -> list[Verdict]:
+    """All cases of a rotation, in several worlds at a time."""
+    with ThreadPoolExecutor(worlds) as threads:
+        shares = [
+            threads.submit(sweep_share, rotation, wanted, share, worlds, progress, every)
+            for share in range(worlds)
+        ]
+        return in_order(wanted, [verdict for share in shares for verdict in share.result()])
+
+
 def main() -> int:
     """Run the sweep, print what it found, write docs/faults.md; 1 if anything is wrong."""
     names = ", ".join(f'"{kind.name}"' for kind in SCENARIOS)
@@ -175,6 +191,11 @@ def main() -> int:
     arguments.add_argument(
         "--every", type=int, default=1, help="only every n-th case, a first look"
     )
+    arguments.add_argument(
+        "--go-on",
+        action="store_true",
+        help="take what the last run of the same code found for the rotations it had finished",
+    )
     arguments.add_argument("--write", action="store_true", help="write docs/faults.md")
     given = arguments.parse_args()
     wanted = [
@@ -185,21 +206,24 @@ def main() -> int:
     ]
     if not wanted:
         arguments.error(f"no such scenario; there are {names}")
-    began = time.monotonic()
     progress = Progress()
     results: dict[str, list[Verdict]] = {}
+    seconds = 0.0
     for rotation in given.rotation:
-        with ThreadPoolExecutor(given.worlds) as threads:
-            shares = [
-                threads.submit(
-                    sweep_share, rotation, wanted, share, given.worlds, progress, given.every
-                )
-                for share in range(given.worlds)
-            ]
-            verdicts = [verdict for share in shares for verdict in share.result()]
-        results[rotation] = in_order(wanted, verdicts)
+        kept = KEPT / f"{rotation}, {len(wanted)} scenarios, every {given.every}.pickle"
+        if given.go_on and kept.exists():
+            took, results[rotation] = pickle.loads(kept.read_bytes())  # noqa: S301 - our own file
+        else:
+            began = time.monotonic()
+            results[rotation] = sweep_rotation(
+                rotation, wanted, given.worlds, progress, given.every
+            )
+            took = time.monotonic() - began
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(pickle.dumps((took, results[rotation])))
+        seconds += took
     every = [verdict for verdicts in results.values() for verdict in verdicts]
-    text = page(results, seconds=time.monotonic() - began, worlds=given.worlds, every=given.every)
+    text = page(results, seconds=seconds, worlds=given.worlds, every=given.every)
     print(text)
     print(summary(every))
     is_whole = (len(results), len(wanted)) == (len(ROTATIONS), len(SCENARIOS))
