@@ -211,15 +211,20 @@ class Lives(RuleBasedStateMachine):
             self.stack.renew(grant, Ask(rejected=True), faults=faults, environment=environment)
 
     @precondition(lambda self: self.stack.table.grants())
-    @rule(pick=PICK, lag=st.sampled_from([0, 10, 20]), tries=TRIES)
+    @rule(pick=PICK, lag=st.sampled_from([0, 10, 20]), away=SPANS, tries=TRIES)
     def renew_with_the_table_gone_after_the_answer(
-        self, pick: int, lag: int, tries: list[tuple[timedelta, int, list[Fault]]]
+        self,
+        pick: int,
+        lag: int,
+        away: timedelta,
+        tries: list[tuple[timedelta, int, list[Fault]]],
     ) -> None:
         grant = chosen(self.stack.table.grants(), pick)
         self.stack.rescue_lag = timedelta(seconds=lag)
         self.stack.let_pass(timedelta(seconds=90))
         gone = Fault("grants.save_renewed", Kind.OUTAGE)
         self.stack.renew(grant, Ask(rejected=True), faults=[gone])
+        self.stack.lose_the_table(away)
         for span, environment, faults in tries:
             self.stack.let_pass(span)
             self.stack.renew(grant, Ask(rejected=True), faults=faults, environment=environment)
