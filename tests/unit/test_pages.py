@@ -390,6 +390,41 @@ def test_a_browser_that_came_back_without_its_cookie_sees_nobodys_success() -> N
     assert "Mina" not in response.body
 
 
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (COMPLETED, "already finished"),
+        (session(SessionStatus.FAILED, reason=SessionReason.SCOPE_NOT_GRANTED), "Connect your"),
+        (session(SessionStatus.STARTED), "Connect your"),
+    ],
+)
+def test_who_tried_before_does_not_see_how_it_ended_for_another(
+    ended: LinkSession, said: str
+) -> None:
+    """An address that leaked: its thief cancels at TikTok, then its owner goes through with it."""
+    thiefs = replace(ended.attempts["a"], used_at=NOON - timedelta(minutes=1))
+    owners = replace(ended.attempts["a"], cookie_hash=secret_hash("owner"), used_at=NOON)
+    made = replace(ended, missing_scopes=("video.list",), attempts={"a": thiefs, "b": owners})
+
+    page = shown(made)
+
+    assert said in page.text
+    assert "Mina" not in page.text
+    assert "Switched off" not in page.text
+    owner = Page(PAGES.of_session(made, {f"{COOKIE_PREFIX}12345678": "owner"}))
+    assert said not in owner.text
+
+
+def test_of_two_tabs_of_one_browser_the_earlier_may_have_finished() -> None:
+    unused = replace(COMPLETED.attempts["a"], cookie_hash=secret_hash("second"), used_at=None)
+    later = replace(unused, expires_at=unused.expires_at + timedelta(minutes=1))
+    made = replace(COMPLETED, attempts={**COMPLETED.attempts, "b": later})
+
+    page = Page(PAGES.of_session(made, COOKIES | {f"{COOKIE_PREFIX}87654321": "second"}))
+
+    assert "Mina Park" in page.text
+
+
 def test_permissions_that_are_off_are_named() -> None:
     page = shown(replace(COMPLETED, missing_scopes=("video.list",)))
 

@@ -171,6 +171,15 @@ class LinkSession:
         own = [a for a in self.attempts.values() if _is_among(a.cookie_hash, hashes)]
         return max(own, key=lambda attempt: attempt.expires_at, default=None)
 
+    def was_ended_by(self, cookies: Mapping[str, str]) -> bool:
+        """Whether the attempt that came back last was started in this browser.
+
+        It alone sees how the session ended: somebody else who knows the address could have
+        started, and cancelled, an attempt of their own before.
+        """
+        used = [(a.used_at, a.cookie_hash) for a in self.attempts.values() if a.used_at]
+        return bool(used) and _is_among(max(used)[1], _cookie_hashes(cookies))
+
     def completion_code_of(self, cookies: Mapping[str, str]) -> Secret | None:
         """The code that releases what is parked, if this browser is the one that came back."""
         if self.parked is None or self.status is not SessionStatus.AWAITING_COMPLETION:

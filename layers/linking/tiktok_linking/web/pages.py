@@ -108,9 +108,11 @@ class Pages:
         """
         attempt = session.attempt_of(cookies)
         status = session.status_at(self.now)
+        is_its_own = session.was_ended_by(cookies)
         if status is SessionStatus.COMPLETED:
-            is_its_own = attempt is not None and attempt.used_at is not None
             return self._success(session) if is_its_own else self.already_used(session)
+        if attempt is not None and attempt.used_at is not None and not is_its_own:
+            attempt = None  # what happened since is another browser's
         if session.reason is SessionReason.CANCELLED_BY_TEAM:
             return self._problem(
                 410, "This link was withdrawn", f"{self._app()} has cancelled it.", back=session
