@@ -314,6 +314,21 @@ def test_an_answer_that_is_none_of_tiktoks_leaves_the_process_alone(
     assert writes_nothing(person.stack) == before
 
 
+def test_tiktoks_own_issuer_and_parameters_that_nobody_knows_do_no_harm(
+    person: Browser, started: LinkSession, cookie_name: str
+) -> None:
+    person.cookies[cookie_name] = COOKIE
+    person.stack.tiktok.script.extend([Answer(person.stack.pair()), Answer({}, status=500)])
+
+    answer = person.come_back(
+        code="c", state=STATE, iss="https://www.tiktok.com", new="1", return_url="//evil.example"
+    )
+
+    assert answer["headers"]["Location"] == (
+        f"https://app.example.com/settings?link_session={SESSION_ID}"
+    )
+
+
 def test_words_of_tiktok_are_not_shown(
     person: Browser, started: LinkSession, cookie_name: str
 ) -> None:

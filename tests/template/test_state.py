@@ -106,6 +106,7 @@ def test_outputs_tell_a_team_what_it_needs(template: dict[str, Any]) -> None:
     assert {
         "ApiUrl",
         "RedirectUri",
+        "CompletionMode",
         "AccountsTableName",
         "SessionsTableName",
         "EventBusName",
@@ -115,6 +116,7 @@ def test_outputs_tell_a_team_what_it_needs(template: dict[str, Any]) -> None:
     } <= set(outputs)
     assert all(output["Description"] for output in outputs.values())
     assert outputs["RedirectUri"]["Value"]["Fn::Sub"][0] == "${Base}/callback"
+    assert outputs["CompletionMode"]["Value"] == {"Ref": "Completion"}
 
 
 def test_every_queue_is_encrypted_and_refuses_plaintext(plain: dict[str, Any]) -> None:
