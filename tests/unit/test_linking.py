@@ -861,6 +861,23 @@ def test_a_second_end_user_shares_the_grant(stage: Stage, open_session: OpenSess
     assert stage.accounts.account(first.id) == first
 
 
+def test_somebody_who_is_called_otherwise_by_now_is_the_same_account(
+    stage: Stage, open_session: OpenSession
+) -> None:
+    """Names at TikTok change hands; ids do not."""
+    for name in ("Mina Park", "Somebody Else"):
+        browser = open_session(samples.link_session(at=stage.clock.now))
+        stage.tiktok.answers.append(samples.answer(issued_at=stage.clock.now))
+        stage.tiktok.shown_profile = replace(samples.profile(), display_name=name)
+        browser.come_back()
+        stage.clock.advance(minutes=1)
+
+    (account,) = stage.accounts.read_partition(account_id_of(browser.session))[1]
+    assert account.id == account_id_of(browser.session)
+    assert account.profile is not None
+    assert account.profile.display_name == "Somebody Else"
+
+
 def test_a_new_link_clears_a_relink_flag(stage: Stage, open_session: OpenSession) -> None:
     browser = relinking(stage, open_session)
     stage.accounts.change(samples.GRANT_ID, status=Status.RELINK_REQUIRED, reason="rotation_lost")
