@@ -21,7 +21,7 @@ def asked(journey: Journey, method: str, target: str) -> str:
     """What the gateway answers to this request line, sent as it stands and unsigned."""
     place = urlsplit(journey.world.endpoints["gateway"])
     assert place.hostname is not None
-    head = f"{method} {target} HTTP/1.1\r\nHost: {place.netloc}\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: {place.netloc}\r\nX-HTTP-Method-Override: GET\r\n"
     with socket.create_connection((place.hostname, place.port), timeout=35) as wire:
         wire.sendall(f"{head}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
         with wire.makefile("rb") as stream:
