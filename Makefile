@@ -73,7 +73,7 @@ test-ready: install
 	@$(MAKE) --no-print-directory build || echo "==> the build failed: the tests of the package will fail and say so"
 
 .PHONY: faults
-faults: .venv/.ready .venv-aws/.ready ## Inject every fault at every call and write docs/faults.md (a look: FAULTS="--every 11")
+faults: .venv/.ready .venv-aws/.ready ## Inject every fault at every call and write docs/faults.md (a look: FAULTS="--every 11"; go on after a stop: FAULTS=--go-on)
 	@$(BIN)/python -m tests.faults.sweep --write $(FAULTS)
 
 .PHONY: check

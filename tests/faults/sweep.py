@@ -1,6 +1,7 @@
 """The crash sweep: a fault at every call of every function that spends or stores tokens.
 
     make faults                       # all of it, a table in docs/faults.md
+    make faults FAULTS=--go-on        # where it was stopped, with the same code
     python -m tests.faults.sweep -h   # parts of it
 
 Each case has links of its own. Faults are put at calls of an invocation; then they are over, the
@@ -11,7 +12,6 @@ with what the stack can vend (``oracle``); ``scenarios`` has the handlers, ``cas
 from __future__ import annotations
 
 import argparse
-import pickle
 import sys
 import threading
 import time
@@ -25,6 +25,7 @@ import requests
 from local.testing import WorldHandle, running_world
 from tests.faults import window
 from tests.faults.cases import Case
+from tests.faults.kept import Found, Kept, Part
 from tests.faults.oracle import NOT_REACHED, Verdict
 from tests.faults.people import ACCESS_SECONDS, Stage
 from tests.faults.report import page, summary, wrong_ends
@@ -32,8 +33,6 @@ from tests.faults.scenarios import SCENARIOS, Scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "faults.md"
-KEPT = ROOT / "artifacts" / "faults"
-"""What each rotation found, so that an hour's work outlives a run that is stopped."""
 ROTATIONS = ("strict", "grace", "family")
 GRACE_SECONDS = 86_400
 REFRESH_SECONDS = 5 * 365 * 86_400
@@ -140,24 +139,36 @@ def sweep_share(
     of: int,
     progress: Progress,
     every: int = 1,
-) -> list[Verdict]:
-    """A share of all cases, every ``of``-th, in a world of its own."""
-    found: list[Verdict] = []
+    kept: Kept | None = None,
+) -> list[Found]:
+    """A share of all cases, every ``of``-th, in a world of its own.
+
+    With ``kept``, what an earlier run of the same code found is taken and not run again.
+    """
+    parts = {kind: Part(rotation, kind.name, share, of, every) for kind in wanted}
+    known = {kind: found for kind in wanted if kept and (found := kept.find(parts[kind]))}
+    for kind, found in known.items():
+        progress.expect(parts[kind], len(found.verdicts))
+        progress.add(rotation, found.verdicts)
+    if len(known) == len(wanted):
+        return list(known.values())
     with running_world(**WORLD) as world:
         sweep = Sweep(world, rotation)
         for kind in wanted:
+            if kind in known:
+                continue
             scenario = sweep.scenario(kind)
             cases = sweep.cases(scenario)[::every][share::of]
-            progress.expect((rotation, share, kind), len(cases))
+            progress.expect(parts[kind], len(cases))
             began = time.monotonic()
-            for verdicts in sweep.run(scenario, cases):
-                found += verdicts
-                progress.add(rotation, verdicts)
-            print(
-                f"\r{rotation}, {kind.name}: {len(cases)} cases, {time.monotonic() - began:.0f} s",
-                file=sys.stderr,
-            )
-    return found
+            verdicts: list[Verdict] = []
+            for group in sweep.run(scenario, cases):
+                verdicts += group
+                progress.add(rotation, group)
+            known[kind] = Found(verdicts, time.monotonic() - began)
+            (kept or Kept()).keep(parts[kind], known[kind])
+            print(f"\r{parts[kind]}: {known[kind].seconds:.0f} s", file=sys.stderr)
+    return list(known.values())
 
 
 def in_order(wanted: Sequence[type[Scenario]], verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -169,15 +180,22 @@ def in_order(wanted: Sequence[type[Scenario]], verdicts: Sequence[Verdict]) -> l
 
 
 def sweep_rotation(
-    rotation: str, wanted: Sequence[type[Scenario]], worlds: int, progress: Progress, every: int
-) -> list[Verdict]:
+    rotation: str,
+    wanted: Sequence[type[Scenario]],
+    worlds: int,
+    progress: Progress,
+    every: int,
+    kept: Kept | None,
+) -> Found:
     """All cases of a rotation, in several worlds at a time."""
     with ThreadPoolExecutor(worlds) as threads:
         shares = [
-            threads.submit(sweep_share, rotation, wanted, share, worlds, progress, every)
+            threads.submit(sweep_share, rotation, wanted, share, worlds, progress, every, kept)
             for share in range(worlds)
         ]
-        return in_order(wanted, [verdict for share in shares for verdict in share.result()])
+        parts = [found for share in shares for found in share.result()]
+    verdicts = [verdict for found in parts for verdict in found.verdicts]
+    return Found(in_order(wanted, verdicts), sum(found.seconds for found in parts) / worlds)
 
 
 def main() -> int:
@@ -194,7 +212,7 @@ def main() -> int:
     arguments.add_argument(
         "--go-on",
         action="store_true",
-        help="take what the last run of the same code found for the rotations it had finished",
+        help="take what an earlier run of the same code has found, and run the rest",
     )
     arguments.add_argument("--write", action="store_true", help="write docs/faults.md")
     given = arguments.parse_args()
@@ -207,22 +225,14 @@ def main() -> int:
     if not wanted:
         arguments.error(f"no such scenario; there are {names}")
     progress = Progress()
-    results: dict[str, list[Verdict]] = {}
-    seconds = 0.0
-    for rotation in given.rotation:
-        kept = KEPT / f"{rotation}, {len(wanted)} scenarios, every {given.every}.pickle"
-        if given.go_on and kept.exists():
-            took, results[rotation] = pickle.loads(kept.read_bytes())  # noqa: S301 - our own file
-        else:
-            began = time.monotonic()
-            results[rotation] = sweep_rotation(
-                rotation, wanted, given.worlds, progress, given.every
-            )
-            took = time.monotonic() - began
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_bytes(pickle.dumps((took, results[rotation])))
-        seconds += took
+    kept = Kept() if given.go_on else None
+    found = {
+        rotation: sweep_rotation(rotation, wanted, given.worlds, progress, given.every, kept)
+        for rotation in given.rotation
+    }
+    results = {rotation: part.verdicts for rotation, part in found.items()}
     every = [verdict for verdicts in results.values() for verdict in verdicts]
+    seconds = sum(part.seconds for part in found.values())
     text = page(results, seconds=seconds, worlds=given.worlds, every=given.every)
     print(text)
     print(summary(every))
