@@ -27,8 +27,24 @@ ANSWERS = [
     ("ScopesOptional", ["", "video.list"], ["video.list,", "Video.List"]),
     (
         "ReturnOrigins",
-        ["", "https://app.example.com", "https://a.example,https://b.example:8443"],
-        ["https://app.example.com/", "http://app.example.com", "https://App.example.com", "*"],
+        [
+            "",
+            "https://app.example.com",
+            "https://a.example,https://b.example:8443",
+            "http://localhost:3002,https://192.0.2.1,http://127.0.0.1,https://a.example:65535",
+            "https://a.example:4430,https://b.example:80",
+        ],
+        [
+            *("https://app.example.com/", "http://app.example.com", "https://App.example.com", "*"),
+            *("https://a.example:443", "https://a.example:443,https://b.example", "https://127.1"),
+            *("http://localhost:80", "https://a.example:65536", "https://a.example:08443"),
+            *(
+                "https://a..example",
+                "https://a.example,",
+                ",https://a.example",
+                "https://a.example.",
+            ),
+        ],
     ),
     ("CustomDomainName", ["", "link.example.com"], ["https://link.example.com", "link", "a..b"]),
     (

@@ -11,15 +11,24 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 MOST_CHARACTERS = 2048
 _ALLOWED = re.compile(r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]+")
+_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+# A host whose last label begins with a digit is an address, and browsers spell addresses anew.
+_HOST = rf"(({_LABEL}\.)*(?=[a-z]){_LABEL}|{_OCTET}(\.{_OCTET}){{3}})"
 _ORIGIN = re.compile(
-    r"(https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?"
-    r"|http://(localhost|127\.0\.0\.1|[a-z0-9-]+\.localhost)(:[0-9]{1,5})?)"
+    rf"(https://{_HOST}(?!:443$)|http://(localhost|127\.0\.0\.1|{_LABEL}\.localhost)(?!:80$))"
+    r"(:(?P<port>[1-9][0-9]{0,4}))?"
 )
 
 
 def is_origin(value: str) -> bool:
-    """Whether this may stand in the allow-list: https, or http on loopback; no path, no user."""
-    return bool(_ORIGIN.fullmatch(value))
+    """Whether this may stand in the allow-list: https, or http on loopback; no path, no user.
+
+    Only as a browser itself writes it, without the port that goes without saying: what is compared
+    byte for byte must have one spelling.
+    """
+    found = _ORIGIN.fullmatch(value)
+    return found is not None and int(found["port"] or 1) <= 65_535
 
 
 def is_allowed(url: str, origins: tuple[str, ...]) -> bool:
@@ -36,6 +45,7 @@ def is_allowed(url: str, origins: tuple[str, ...]) -> bool:
 def with_result(url: str, **result: str) -> str:
     """Append result parameters; what the query held stays, a fragment goes."""
     parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
+    query = parse_qsl(parts.query, keep_blank_values=True, errors="surrogateescape")
     query = [(k, v) for k, v in query if k not in ("link_session", "error", "completion_code")]
-    return urlunsplit(parts._replace(query=urlencode([*query, *result.items()]), fragment=""))
+    joined = urlencode([*query, *result.items()], errors="surrogateescape")
+    return urlunsplit(parts._replace(query=joined, fragment=""))
