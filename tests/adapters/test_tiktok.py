@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
 import ssl
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -262,13 +264,142 @@ def test_a_redirect_is_not_followed(tiktok: TikTokClient, server: Loopback) -> N
     assert len(server.received) == 4
 
 
-def test_an_answer_of_a_megabyte_is_not_read(tiktok: TikTokClient, server: Loopback) -> None:
-    server.script.append(endless)
+class Flood:
+    """A head, then the same bytes again and again: 50 MB, or until nobody listens any more."""
+
+    def __init__(self, head: bytes, again: bytes = b"x" * 16384) -> None:
+        self._head, self._again = head, again
+        self.sent = 0
+        self.over = threading.Event()
+
+    def __call__(self, stream: BufferedIOBase) -> None:
+        try:
+            stream.write(self._head)
+            while self.sent < FIFTY_MEGABYTES:
+                self.sent += stream.write(self._again)
+        finally:
+            self.over.set()
+
+
+FIFTY_MEGABYTES = 50 * 1024 * 1024
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "again"),
+    [
+        (OK + b"Content-Length: 52428800\r\n\r\n", b"x" * 16384),
+        (OK + b"\r\n", b"x" * 16384),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"4000\r\n" + b"x" * 16384 + b"\r\n"),
+        (OK + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b"0" * 10_000_000)),
+    ],
+    ids=["announced", "unannounced", "chunked", "compressed"],
+)
+def test_an_answer_of_fifty_megabytes_is_not_read(
+    tiktok: TikTokClient, server: Loopback, head: bytes, again: bytes
+) -> None:
+    flood = Flood(head, again)
+    server.script.append(flood)
 
     error = told(lambda: refresh(tiktok))
 
     assert isinstance(error, Unavailable)
     assert (error.error, error.may_have_acted) == ("oversized_answer", True)
+    assert flood.over.wait(10)
+    assert flood.sent < FIFTY_MEGABYTES / 2, "the connection stayed open and was read"
+
+
+@pytest.mark.parametrize(
+    "again", [b"X-More: x\r\n", b"x" * 16384], ids=["many-headers", "one-long-header"]
+)
+def test_a_head_without_end_is_not_read(
+    tiktok: TikTokClient, server: Loopback, again: bytes
+) -> None:
+    flood = Flood(OK + b"X: ", again)
+    server.script.append(flood)
+
+    assert isinstance(told(lambda: refresh(tiktok)), NoAnswer)
+    assert flood.over.wait(10)
+    assert flood.sent < FIFTY_MEGABYTES / 2
+
+
+BODY = json.dumps(PAIR).encode()
+WHOLE = b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+DRIPS = 60
+
+
+class Drip:
+    """Sends the middle of a good answer byte by byte: never silent, and too slow."""
+
+    def __init__(self, begin: bytes, again: bytes, end: bytes) -> None:
+        self._begin, self._again, self._end = begin, again, end
+        self.given_up = threading.Event()
+
+    def __call__(self, stream: BufferedIOBase) -> None:
+        with contextlib.suppress(OSError):
+            stream.write(self._begin)
+            for _ in range(DRIPS):
+                if self.given_up.wait(0.1):
+                    return
+                stream.write(self._again)
+                stream.flush()
+            stream.write(self._end)
+
+
+@pytest.mark.parametrize(
+    ("begin", "again", "end"),
+    [
+        (b"HTTP/1.1 200 O", b"K", b"\r\n" + WHOLE),
+        (OK + b"X-Slow: ", b"x", b"\r\n" + WHOLE),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", OK + WHOLE),
+        (OK + b"Content-Length: %d\r\n\r\n" % (DRIPS + len(BODY)), b" ", BODY),
+        (
+            OK + b"Transfer-Encoding: chunked\r\n\r\n",
+            b"1\r\n \r\n",
+            b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY),
+        ),
+    ],
+    ids=["status", "header", "interim", "body", "chunks"],
+)
+def test_an_answer_that_drips_is_given_up(
+    tiktok: TikTokClient, server: Loopback, begin: bytes, again: bytes, end: bytes
+) -> None:
+    """Each byte comes in time; all of them take six times as long as there is."""
+    drip = Drip(begin, again, end)
+    server.script.append(drip)
+    try:
+        error = told(
+            lambda: tiktok.refresh(CLIENT, Secret(REFRESH), read_timeout=timedelta(seconds=1))
+        )
+    finally:
+        drip.given_up.set()
+
+    assert isinstance(error, NoAnswer)
+
+
+def test_an_answer_that_arrived_while_the_process_was_frozen_counts(
+    tiktok: TikTokClient, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda freezes between invocations: time has passed, and the pair lies in the socket."""
+    real = time.monotonic
+    late = threading.Event()
+
+    def frozen(stream: BufferedIOBase) -> None:
+        late.set()
+        Answer(PAIR)(stream)
+
+    monkeypatch.setattr(time, "monotonic", lambda: real() + 3600 * late.is_set())
+    server.script.append(frozen)
+
+    assert refresh(tiktok).open_id == "open-1"
+
+
+def test_an_answer_that_closes_its_connection_is_read_to_its_end(
+    tiktok: TikTokClient, server: Loopback
+) -> None:
+    server.script.append(Answer(PAIR, headers={"Connection": "close"}))
+
+    assert refresh(tiktok).open_id == "open-1"
 
 
 def test_an_answer_that_is_whole_counts_although_the_connection_stays_open(

@@ -14,10 +14,10 @@ from http.cookiejar import DefaultCookiePolicy
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from tiktok_linking import oauth
 from tiktok_linking.accounts import Profile, Secret
+from tiktok_linking.adapters.patience import PatientAdapter
 from tiktok_linking.errors import NoAnswer, ProviderError, Unavailable
 from tiktok_linking.oauth import ClientCredentials, TokenAnswer
 
@@ -36,7 +36,7 @@ def new_http_session(connections: int) -> requests.Session:
     http.trust_env = False
     http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one session, many people
     http.headers.update(_PLAIN | {"User-Agent": "tiktok-link"})
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
+    adapter = PatientAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
     http.mount("https://", adapter)
     http.mount("http://", adapter)
     return http
