@@ -19,7 +19,15 @@ from tiktok_linking.errors import (
     StateMismatch,
 )
 from tiktok_linking.observability import logger
-from tiktok_linking.sessions import ATTEMPT_LIFETIME, FINISHED, LinkSession, is_session_id
+from tiktok_linking.sessions import (
+    ATTEMPT_LIFETIME,
+    FINISHED,
+    MOST_COOKIES,
+    LinkSession,
+    is_cookie_name,
+    is_page_nonce,
+    is_session_id,
+)
 from tiktok_linking.web.api import HEADERS, guarded, log_defect
 from tiktok_linking.web.http import Request, Response, cookie
 from tiktok_linking.web.pages import Pages, browser_of, page_proof, redirect
@@ -31,16 +39,16 @@ def connect(request: Request, pages: Pages) -> Response:
     """Show where the session stands for this browser. Changes nothing."""
     if request.path_parameters.get("id") == FINISHED:
         return pages.already_used()
+    anew = request.query("anew", strict=False).get("anew") == "1"
     session = _session(request)
     if session is None:
         return pages.not_found()
-    anew = request.query("anew", strict=False).get("anew") == "1"
     return pages.of_session(session, request.cookies, anew=anew)
 
 
 def status(request: Request) -> Response:
     """Tell a waiting page how the session ended; readable by the session's own app alone."""
-    session = _session(request)
+    session = _session(request) if request.route == STATUS else None
     if session is None:
         raise NotFound
     headers = HEADERS | {"Vary": "Origin"}
@@ -64,7 +72,7 @@ def authorize(request: Request, pages: Pages) -> Response:
         return Response(204, "", HEADERS)
     if not is_session_id(session_id):
         return pages.not_found()
-    if not nonce or len(nonce) > 128 or not request.is_navigation:
+    if not is_page_nonce(nonce) or not request.is_navigation:
         return redirect(f"/connect/{session_id}")
     if "sec-fetch-site" in request.headers and not _came_through_page(request, session_id, proof):
         log.warning("not through our page", extra={"event": "page_proof_missing"})
@@ -91,7 +99,13 @@ def authorize(request: Request, pages: Pages) -> Response:
         departure.cookie_value.reveal(),
         max_age_seconds=int(ATTEMPT_LIFETIME.total_seconds()),
     )
-    return redirect(departure.url, status=302, cookies=(bound,))
+    return redirect(departure.url, status=302, cookies=(bound, *_without_the_oldest(request)))
+
+
+def _without_the_oldest(request: Request) -> list[str]:
+    """Take back cookies of attempts beyond the bound; browsers send the oldest first (RFC 6265)."""
+    kept = [name for name in request.cookies if is_cookie_name(name)]
+    return [cookie(name, "", max_age_seconds=0) for name in kept[: 1 - MOST_COOKIES]]
 
 
 def _came_through_page(request: Request, session_id: str, proof: str) -> bool:

@@ -23,11 +23,13 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 def create(request: Request, caller: Caller) -> Response:
     """Make a session for one of the team's users."""
+    request.query()
     body = request.json_object()
+    idempotency = _idempotency(request, caller, body)
     session = requesting.new_session(
         read_session_request(body), stack=_stack(), now=bootstrap.now()
     )
-    return _created(request, caller, session, body)
+    return _created(request, session, idempotency)
 
 
 def relink(request: Request, caller: Caller) -> Response:
@@ -35,10 +37,11 @@ def relink(request: Request, caller: Caller) -> Response:
     request.query()
     account_id = request.path_parameters.get("id", "")
     body = request.json_object()
+    wanted = read_relink_request(body)
+    idempotency = _idempotency(request, caller, body | {"relink": account_id})
     listed = directory.account(bootstrap.accounts(), account_id)
-    wanted = read_relink_request(body, listed.account.end_user_id)
     session = requesting.relink_session(wanted, listed.account, stack=_stack(), now=bootstrap.now())
-    return _created(request, caller, session, body | {"relink": account_id})
+    return _created(request, session, idempotency)
 
 
 def show(request: Request, caller: Caller) -> Response:
@@ -57,12 +60,8 @@ def cancel(request: Request, caller: Caller) -> Response:
     return answer(session_body(session, bootstrap.now()))
 
 
-def _created(
-    request: Request, caller: Caller, session: LinkSession, body: dict[str, Any]
-) -> Response:
-    request.query()
+def _created(request: Request, session: LinkSession, idempotency: Idempotency | None) -> Response:
     base_url = bootstrap.public_base_url(request.public_base_url)
-    idempotency = _idempotency(request, caller, body)
     stored = bootstrap.sessions().create(session, idempotency=idempotency)
     shown = session_body(stored, bootstrap.now())
     return answer({"url": f"{base_url}/connect/{stored.id}"} | shown, 201)

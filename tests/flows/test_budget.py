@@ -133,7 +133,7 @@ def test_a_batch_of_renewals_shares_its_reads(
     [
         ("authorize", f"/connect/ls_{'A' * 43}", 1),
         ("authorize", f"/connect/ls_{'A' * 43}/status", 1),
-        ("authorize", f"/authorize?n=x&session=ls_{'A' * 43}", 1),
+        ("authorize", f"/authorize?n={'N' * 22}.x&session=ls_{'A' * 43}", 1),
         ("callback", f"/callback?code=x&state={'A' * 22}.{'B' * 43}", 1),
         ("authorize", "/connect/nonsense", 0),
         ("authorize", "/connect/nonsense/status", 0),

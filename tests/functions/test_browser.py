@@ -554,6 +554,21 @@ def test_two_attempts_in_two_tabs_end_in_either_order(
     assert len(person.cookies) >= 2
 
 
+def test_a_browser_keeps_ten_cookies_of_attempts(person: Browser, session: LinkSession) -> None:
+    """API Gateway refuses requests with more than 10 KB of headers: the oldest cookie goes."""
+    kept = [f"__Host-ttl_{number:08x}" for number in range(12)]
+    person.cookies |= dict.fromkeys(kept, COOKIE) | {"__Host-ttl_other": "x", "theirs": "y"}
+    page = person.open(f"/connect/{SESSION_ID}")
+
+    answer = person.press(page)
+
+    made, *cleared = answer["cookies"]
+    assert made.startswith("__Host-ttl_")
+    assert cleared == [
+        f"{name}=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Lax" for name in kept[:3]
+    ]
+
+
 def test_attempts_are_bounded(person: Browser, session: LinkSession) -> None:
     for _ in range(10):
         person.go_to_tiktok()

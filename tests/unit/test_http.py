@@ -67,8 +67,20 @@ def test_an_event_may_lack_everything(missing: object) -> None:
     assert bare.json_object() == {}
 
 
-def test_path_parameters_are_decoded_once() -> None:
-    assert request(pathParameters={"id": "acct%5Fx%252F"}).path_parameters["id"] == "acct_x%2F"
+def test_path_parameters_come_decoded_and_are_not_decoded_again() -> None:
+    """Else ``u%2541`` and ``u%41`` would be one user of the team's."""
+    assert request(pathParameters={"id": "u%41 é"}).path_parameters["id"] == "u%41 é"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "TRACE", "get", ""])
+def test_a_route_is_one_of_the_method_that_came(method: str) -> None:
+    """`sam local` runs a GET route for HEAD too."""
+    assert request(requestContext={"http": {"method": method}}).route == ""
+
+
+def test_the_route_is_the_gateways_word() -> None:
+    assert request(requestContext={"http": {"method": "GET"}}).route == "GET /callback"
+    assert request(requestContext={}).route == "GET /callback"
 
 
 # -- who calls ----------------------------------------------------------------------------------

@@ -100,11 +100,12 @@ def test_a_relink_is_bound_to_its_account() -> None:
     account = replace(
         samples.account(tenant_id="t_1", metadata={"plan": "pro"}), registration="sandbox"
     )
-    wanted = replace(WANTED, end_user_id=account.end_user_id, app_registration="default")
+    wanted = replace(WANTED, end_user_id="", app_registration="default")
 
     session = relink_session(wanted, account, stack=STACK, now=NOON)
 
     assert session.relink_account_id == account.id
+    assert session.end_user_id == account.end_user_id
     assert (session.app_registration, session.tenant_id) == ("sandbox", "t_1")
     assert session.metadata == {"plan": "pro"}
     assert session.end_user_label == account.end_user_label

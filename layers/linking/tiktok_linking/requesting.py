@@ -75,6 +75,7 @@ def relink_session(
     bound = replace(
         wanted,
         app_registration=account.registration,
+        end_user_id=account.end_user_id,
         tenant_id=account.tenant_id,
         end_user_label=wanted.end_user_label or account.end_user_label,
         metadata=dict(account.metadata),

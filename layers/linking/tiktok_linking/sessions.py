@@ -29,7 +29,10 @@ FINISHED = "finished"
 """Stands where a session id would, on the page for browsers that have no part in a session."""
 
 COOKIE_PREFIX = "__Host-ttl_"
+MOST_COOKIES = 10
+"""Attempts of one browser, over all sessions: API Gateway takes 10 KB of headers, then no more."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_COOKIE_NAME = re.compile(COOKIE_PREFIX + "[0-9a-f]{8}")
 
 
 class SessionStatus(StrEnum):
@@ -251,6 +254,16 @@ class State:
 def new_session_id() -> str:
     """``ls_`` and 256 random bits."""
     return "ls_" + secrets.token_urlsafe(32)
+
+
+def is_cookie_name(value: str) -> bool:
+    """Whether this is the name of an attempt's cookie, and not only begins like one."""
+    return bool(_COOKIE_NAME.fullmatch(value))
+
+
+def is_page_nonce(value: str) -> bool:
+    """Whether this can be the nonce of a page, before any look-up."""
+    return len(value) == 22 and bool(_TOKEN.fullmatch(value))
 
 
 def is_session_id(value: str) -> bool:

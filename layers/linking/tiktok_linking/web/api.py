@@ -16,7 +16,7 @@ from tiktok_linking.accounts import Status, action_on_revoked, days_until
 from tiktok_linking.directory import Listed
 from tiktok_linking.errors import ActionBy, LinkingError, NotFound
 from tiktok_linking.sessions import ACTION_BY, LinkSession, SessionStatus
-from tiktok_linking.web.http import Request, Response
+from tiktok_linking.web.http import NOTHING_IS_LOADED, Request, Response
 
 logger = logging.getLogger("tiktok_linking.web")
 
@@ -52,7 +52,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": NOTHING_IS_LOADED,
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "interest-cohort=()",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",

@@ -63,10 +63,10 @@ def read_session_request(body: Mapping[str, Any]) -> SessionRequest:
     return _session_request(body, end_user_id=_identifier(body, "end_user_id"))
 
 
-def read_relink_request(body: Mapping[str, Any], end_user_id: str) -> SessionRequest:
-    """Read the body that relinks an account: whose it is, is not up to the caller."""
+def read_relink_request(body: Mapping[str, Any]) -> SessionRequest:
+    """Read the body that relinks an account: whose it is, is told by the account."""
     _only(body, *_ATTEMPT_FIELDS, "end_user_label")
-    return _session_request(body, end_user_id=end_user_id)
+    return _session_request(body, end_user_id="")
 
 
 def _session_request(body: Mapping[str, Any], *, end_user_id: str) -> SessionRequest:

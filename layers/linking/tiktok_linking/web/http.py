@@ -14,12 +14,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from tiktok_linking.errors import InvalidRequest
 
 MOST_BODY_BYTES = 64 * 1024
 MOST_QUERY_CHARACTERS = 8 * 1024
+
+NOTHING_IS_LOADED = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " object-src 'none'"
+)
+"""The content security policy of every answer; a page adds its own style."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +48,12 @@ class Request:
         context = event.get("requestContext") or {}
         stage = event.get("stageVariables") or {}
         return cls(
-            route=str(event.get("routeKey") or context.get("routeKey") or ""),
+            route=_route(event, context),
             headers=headers,
             cookies=_cookies(event.get("cookies") or [], headers.get("cookie", "")),
             raw_query=str(event.get("rawQueryString") or ""),
-            path_parameters={
-                k: unquote(str(v)) for k, v in (event.get("pathParameters") or {}).items()
-            },
+            # Decoded by API Gateway and by `sam local`: once more, and two ids could be one.
+            path_parameters={k: str(v) for k, v in (event.get("pathParameters") or {}).items()},
             body=_body(event),
             caller=_caller(context),
             public_base_url=str(stage.get("public_base_url") or ""),
@@ -139,6 +144,13 @@ class Response:
 def cookie(name: str, value: str, *, max_age_seconds: int) -> str:
     """A binding cookie. Lax, because TikTok's return is a cross-site GET that Strict would miss."""
     return f"{name}={value}; Max-Age={max_age_seconds}; Path=/; Secure; HttpOnly; SameSite=Lax"
+
+
+def _route(event: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+    """The route, if it is of the method that came: a HEAD must use up nothing that a GET would."""
+    key = str(event.get("routeKey") or context.get("routeKey") or "")
+    method = (context.get("http") or {}).get("method")
+    return key if method is None or key.startswith(f"{method} ") else ""
 
 
 def _cookies(listed: list[str], header: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from tiktok_linking.accounts import Secret
 from tiktok_linking.return_urls import with_result
 from tiktok_linking.sessions import LinkSession, SessionReason, SessionStatus
-from tiktok_linking.web.http import Response, cookie
+from tiktok_linking.web.http import NOTHING_IS_LOADED, Response, cookie
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -394,8 +394,7 @@ class Pages:
         )
         headers = _HEADERS | {
             "Content-Type": "text/html; charset=utf-8",
-            "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}';"
-            " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+            "Content-Security-Policy": f"{NOTHING_IS_LOADED}; style-src 'nonce-{nonce}'",
         }
         known = cookie(PAGE_COOKIE, self.browser.reveal(), max_age_seconds=PAGE_COOKIE_SECONDS)
         return Response(status, html, headers, (known,) if "/authorize?" in body else ())
@@ -405,7 +404,7 @@ def redirect(location: str, *, status: int = 303, cookies: tuple[str, ...] = ())
     """Send the browser on; 303 turns whatever came in into a clean GET."""
     headers = _HEADERS | {
         "Location": location,
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+        "Content-Security-Policy": NOTHING_IS_LOADED,
     }
     return Response(status, "", headers, cookies)
 
