@@ -124,6 +124,31 @@ def test_loopback_needs_no_tls(value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TIKTOK_API_BASE_URL", "http://127.0.0.1:3001"),
+        ("TIKTOK_API_BASE_URL", "https://open.tiktokapis.com.evil.example"),
+        ("TIKTOK_API_BASE_URL", "https://x@open.tiktokapis.com"),
+        ("TIKTOK_API_BASE_URL", "https://open.tiktokapis.com:8443"),
+        ("TIKTOK_API_BASE_URL", "https://www.tiktok.com"),
+        ("TIKTOK_AUTHORIZE_URL", "https://evil.example/v2/auth/authorize/"),
+    ],
+)
+def test_on_lambda_there_is_one_tiktok(name: str, value: str) -> None:
+    """Whoever plays TikTok is told client secrets and tokens."""
+    on_lambda = {"AWS_EXECUTION_ENV": "AWS_Lambda_python3.13", name: value}
+
+    assert problems(**on_lambda) == [f"{name} is not TikTok's; another one is for the local world"]
+    assert settings(**{name: value})
+    assert settings(**on_lambda, AWS_SAM_LOCAL="true")
+    assert settings(**on_lambda, AWS_ENDPOINT_URL="http://127.0.0.1:3003")
+
+
+def test_on_lambda_tiktok_itself_is_taken() -> None:
+    assert settings(AWS_EXECUTION_ENV="AWS_Lambda_python3.13")
+
+
+@pytest.mark.parametrize(
     "value",
     ["awdefault01", "=awdefault01", "default=", "Default=awdefault01", "default=a b", "a=b=c"],
 )

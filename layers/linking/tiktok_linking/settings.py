@@ -69,6 +69,9 @@ MAY_BE_EMPTY = (
     "COMPLETION",
 )
 
+_TIKTOK = {"TIKTOK_AUTHORIZE_URL": "www.tiktok.com", "TIKTOK_API_BASE_URL": "open.tiktokapis.com"}
+"""Where codes, secrets and tokens may go."""
+
 _REGISTRATION = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _CLIENT_KEY = re.compile(r"[A-Za-z0-9_-]{4,64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -151,6 +154,12 @@ class Settings:
         return settings
 
 
+def _is_on_lambda(env: Mapping[str, str]) -> bool:
+    """Whether this is AWS itself: `sam local` and the local world look like it but for a word."""
+    is_local = env.get("AWS_SAM_LOCAL") == "true" or "AWS_ENDPOINT_URL" in env
+    return env.get("AWS_EXECUTION_ENV", "").startswith("AWS_Lambda_") and not is_local
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
     env: Mapping[str, str]
@@ -177,6 +186,8 @@ class _Reader:
             parts.scheme == "https" or (parts.scheme == "http" and loopback)
         ):
             self.problems.append(f"{name} is neither https nor http on loopback")
+        elif parts.netloc != _TIKTOK.get(name, parts.netloc) and _is_on_lambda(self.env):
+            self.problems.append(f"{name} is not TikTok's; another one is for the local world")
         return value if keep_slash else value.rstrip("/")
 
     def registrations(self, name: str) -> dict[str, str]:
