@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -34,6 +34,9 @@ from tiktok_linking.sessions import (
     session_key,
 )
 
+if TYPE_CHECKING:
+    from tests.functions.doors import Knock
+
 Items = dict[str, list[dict[str, Any]]]
 
 
@@ -54,30 +57,39 @@ def stack(shared_stack: RunningStack, tmp_path: Path) -> RunningStack:
 @pytest.fixture
 def session(stack: RunningStack) -> LinkSession:
     """The session that the events speak of, not yet started."""
-    return _create(stack)
+    return create_session(stack)
 
 
 @pytest.fixture
 def started(stack: RunningStack, session: LinkSession) -> LinkSession:
     """The same session, with its browser at TikTok."""
-    return _start(session, stack)
+    return start_session(session, stack)
 
 
 @pytest.fixture
 def waiting(stack: RunningStack) -> LinkSession:
     """The same session in mode `app`, with its browser back."""
-    made = _start(_create(stack, Completion.APP), stack)
+    made = start_session(create_session(stack, Completion.APP), stack)
     answer = stack.invoke("callback", event("callback-code"))
     assert answer["statusCode"] == 303
     assert stack.tiktok.received == []
     return made
 
 
+@pytest.fixture(scope="session")
+def knocks(tmp_path_factory: pytest.TempPathFactory) -> list[Knock]:
+    """Every door of a stack of its own, knocked at in every way: it takes long, so once."""
+    from tests.functions.doors import visit
+
+    with running_stack() as stack:
+        return visit(stack, tmp_path_factory.mktemp("doors"))
+
+
 @pytest.fixture(scope="module")
 def linked_items(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Items:
     """What the tables hold once the account of the events was linked through the callback."""
     shared_stack.reset(tmp_path_factory.mktemp("linked"))
-    _start(_create(shared_stack), shared_stack)
+    start_session(create_session(shared_stack), shared_stack)
     shared_stack.tiktok.script.extend([Answer(shared_stack.pair(1)), Answer({}, status=500)])
     answer = shared_stack.invoke("callback", event("callback-code"))
     assert answer["statusCode"] == 303
@@ -100,20 +112,24 @@ def cookie_name() -> str:
     return "__Host-ttl_" + hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
-def _create(stack: RunningStack, completion: Completion = Completion.BROWSER) -> LinkSession:
+def create_session(
+    stack: RunningStack, completion: Completion = Completion.BROWSER, *, label: str = "Ada"
+) -> LinkSession:
+    """Make the session that the events speak of."""
     made = samples.link_session(
         session_id=SESSION_ID,
         required=("user.info.basic",),
         optional=(),
         return_url="https://app.example.com/settings",
-        label="Ada",
+        label=label,
         completion=completion,
         at=stack.clock.now,
     )
     return sessions().create(made, idempotency=None)
 
 
-def _start(session: LinkSession, stack: RunningStack) -> LinkSession:
+def start_session(session: LinkSession, stack: RunningStack) -> LinkSession:
+    """Press its button, in the browser of the events."""
     state = State(session_key(session.id), Secret(STATE_SECRET))
     attempt = Attempt(
         cookie_hash=secret_hash(COOKIE),
