@@ -176,7 +176,10 @@ def test_the_history_keeps_no_code(product: Product, ada: str) -> None:
 def test_nothing_is_asked_of_strangers(journey: Journey, product: Product, ada: str) -> None:
     page = product.page
     asked: set[str] = set()
+    said: list[str] = []
     page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
 
     product.go_to_tiktok()
     authorize(page, ada)
@@ -186,6 +189,7 @@ def test_nothing_is_asked_of_strangers(journey: Journey, product: Product, ada: 
         urlsplit(journey.world.endpoints[name]).netloc for name in ("app", "gateway", "tiktok")
     }
     assert asked <= known
+    assert said == [], "a policy of ours stops something of our own pages"
 
 
 def test_two_tabs_may_finish_in_any_order(

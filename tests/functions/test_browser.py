@@ -123,10 +123,12 @@ def test_opening_the_page_changes_nothing_however_often(
     """Link previews and scanners open it before the person does."""
     before = writes_nothing(person.stack)
 
-    for _ in range(5):
-        Browser(person.stack).open(f"/connect/{SESSION_ID}", **{"user-agent": "LinkBot/1.0"})
+    for number in range(50):
+        bot = ("LinkBot/1.0", "facebookexternalhit/1.1", "Slackbot-LinkExpanding 1.0")[number % 3]
+        Browser(person.stack).open(f"/connect/{SESSION_ID}", **{"user-agent": bot})
 
     assert writes_nothing(person.stack) == before
+    assert person.go_to_tiktok()
 
 
 def test_nothing_a_client_sends_reaches_the_authorize_url(

@@ -90,6 +90,31 @@ def test_every_route_is_throttled_and_public_ones_more(template: dict[str, Any])
         assert settings["ThrottlingBurstLimit"] < usual["ThrottlingBurstLimit"]
 
 
+def test_what_strangers_reach_renews_nothing(
+    plain: dict[str, Any], functions: dict[str, Any]
+) -> None:
+    """A flood takes the concurrency of its own functions, which a parameter caps."""
+    flooded = {r.function for r in routes_of(plain) if not r.needs_iam}
+    mappings = [
+        r["Properties"]
+        for r in plain["Resources"].values()
+        if r["Type"] == "AWS::Lambda::EventSourceMapping"
+    ]
+
+    assert flooded == {"AuthorizeFunction", "CallbackFunction", "WebhookFunction"}
+    for function in flooded:
+        capped = functions[function.removesuffix("Function").lower()]
+        assert capped["ReservedConcurrentExecutions"]["Fn::If"][1] == {
+            "Ref": "PublicReservedConcurrency"
+        }
+    assert functions["refresh"]["ReservedConcurrentExecutions"]["Fn::If"][1] == {
+        "Ref": "RefreshReservedConcurrency"
+    }
+    assert not {"RefreshFunction", "RescueFunction"} & {r.function for r in routes_of(plain)}
+    (workers,) = [m for m in mappings if m["FunctionName"] == _arn_of("RefreshFunction")]
+    assert workers["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "RenewalConcurrency"}}
+
+
 def test_the_access_log_is_json_without_path_query_or_header(plain: dict[str, Any]) -> None:
     """Session ids, codes and states stand in the path, the query and the cookies."""
     settings = _stage(plain)["AccessLogSettings"]
@@ -137,6 +162,10 @@ def test_problems_of_the_definition_stop_the_deployment(plain: dict[str, Any]) -
 
     assert api["FailOnWarnings"] is True
     assert "x-amazon-apigateway-cors" not in api["Body"]
+
+
+def _arn_of(function: str) -> dict[str, Any]:
+    return {"Fn::GetAtt": [function, "Arn"]}
 
 
 def _stage(plain: dict[str, Any]) -> dict[str, Any]:

@@ -339,6 +339,26 @@ def test_an_account_shows_what_the_contract_says(listed: Listed) -> None:
     }
 
 
+def test_the_largest_list_fits_into_an_answer_of_lambdas(listed: Listed) -> None:
+    """Whatever callers and people may be called: at most a hundred accounts, and 6 MB."""
+    profile = replace(
+        samples.profile("\u0800" * 200), avatar_url="\u0800" * 2048, union_id="\u0800" * 2048
+    )
+    account = replace(
+        listed.account,
+        end_user_id="\x01" * 256,
+        tenant_id="\x01" * 256,
+        open_id="\u0800" * 4096,
+        metadata={f"{number:064}": "\x01" * 38 for number in range(20)},
+        wanted_scopes=tuple(f"{number:064}" for number in range(41)),
+        profile=profile,
+    )
+
+    body = answer({"items": [account_body(replace(listed, account=account), NOON)] * 100}).body
+
+    assert len(body.encode()) < 6 * 1024 * 1024
+
+
 def test_an_account_without_a_profile_shows_none(listed: Listed) -> None:
     body = account_body(replace(listed, account=replace(listed.account, profile=None)), NOON)
 
