@@ -81,7 +81,9 @@ def _client(
     """A boto3 client with bounded time. The session is shared: loading it costs most."""
     from botocore.config import Config
 
-    return _session().client(
+    from tiktok_linking.adapters.denials import tell_denials
+
+    client = _session().client(
         service,
         config=Config(
             connect_timeout=connect_timeout,
@@ -92,6 +94,8 @@ def _client(
             user_agent="tiktok-link",
         ),
     )
+    tell_denials(client)
+    return client
 
 
 @functools.cache

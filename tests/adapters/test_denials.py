@@ -1,0 +1,79 @@
+"""A right that a role lacks is said in the log: callers only see a store that does not answer."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
+
+from tiktok_linking.adapters.denials import tell_denials
+
+TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/accounts"
+
+
+class Body(io.BytesIO):
+    """A response's body as botocore reads it."""
+
+    def stream(self, amount: int = 0, decode_content: bool = False) -> Iterator[bytes]:
+        yield self.read()
+
+
+def client(service: str, status: int, code: str) -> Any:
+    """A real client whose every request gets this answer without leaving the process."""
+    session: Any = boto3.session.Session("test", "test", region_name="us-east-1")
+    made = session.client(service)
+    body = f'{{"__type": "{code}", "message": "not authorized on {TABLE}"}}'
+    made.meta.events.register(
+        "before-send",
+        lambda request, **_: AWSResponse(request.url, status, {}, Body(body.encode())),  # type: ignore[arg-type]
+    )
+    tell_denials(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "arguments", "code"),
+    [
+        ("dynamodb", "describe_table", {"TableName": "accounts"}, "AccessDeniedException"),
+        ("kms", "describe_key", {"KeyId": "a key"}, "AccessDeniedException"),
+        ("secretsmanager", "get_secret_value", {"SecretId": "s"}, "AccessDeniedException"),
+        ("sqs", "send_message", {"QueueUrl": "https://q", "MessageBody": "b"}, "AccessDenied"),
+        ("lambda", "invoke", {"FunctionName": "f"}, "AccessDeniedException"),
+    ],
+)
+def test_a_call_that_aws_denies_is_told_by_its_name(
+    service: str,
+    call: str,
+    arguments: dict[str, str],
+    code: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(ClientError):
+        getattr(client(service, 400, code), call)(**arguments)
+
+    (record,) = [r for r in caplog.records if r.name == "tiktok_linking.denials"]
+    operation = "".join(word.capitalize() for word in call.split("_"))
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, "access denied")
+    assert record.__dict__["call"] == f"{service}.{operation}"
+    assert record.__dict__["code"] == code
+    assert TABLE not in str(record.__dict__)
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "ResourceNotFoundException"])
+def test_other_errors_are_for_the_caller(code: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ClientError):
+        client("kms", 400, code).describe_key(KeyId="a key")
+
+    assert caplog.records == []
+
+
+def test_an_answer_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    client("kms", 200, "AccessDeniedException").describe_key(KeyId="a key")
+
+    assert caplog.records == []
