@@ -246,6 +246,10 @@ class FunctionPool:
             record | {"message": f"API Gateway would answer 500 to this answer: {what}"},
         )
 
+    def note(self, what: str) -> None:
+        """Say in the function's log what the services around it could not do for it."""
+        self._logs.add(self.settings.name, {"level": "ERROR", "message": what})
+
     def warm_up(self) -> str | None:
         """Have one process loaded. Answers what is wrong with the function's code, if anything."""
         worker = self._take()

@@ -2,7 +2,7 @@
 
 A batch is received, the function runs with it, and what succeeded is deleted. What failed stays
 invisible for the queue's visibility timeout and comes again, until the queue's own redrive policy
-moves it to the dead-letter queue.
+moves it to the dead-letter queue. The pollers act with the rights of the function's own role.
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 """
 
@@ -25,10 +25,15 @@ _LARGEST_CONCURRENCY = 64
 class QueuePoller:
     """Feeds one function from one queue, in a thread of its own."""
 
-    def __init__(self, source: QueueSource, pool: FunctionPool, aws: LocalAws) -> None:
+    def __init__(
+        self, source: QueueSource, pool: FunctionPool, aws: LocalAws, role: LocalAws
+    ) -> None:
+        """``role`` is what the function's role may do; ``aws`` looks on, for the world itself."""
         self._source = source
         self._pool = pool
         self._sqs = aws.client("sqs")
+        self._as_role = role.client("sqs")
+        self._denied = ""
         self._room = threading.BoundedSemaphore(source.maximum_concurrency or _LARGEST_CONCURRENCY)
         self._stopping = threading.Event()
         self._delivering = threading.Event()
@@ -82,10 +87,12 @@ class QueuePoller:
                 continue
             try:
                 messages = self._batch()
-            except (ClientError, BotoCoreError):
+            except (ClientError, BotoCoreError) as error:
+                self._note(error)
                 self._room.release()
                 self._stopping.wait(0.5)  # the services stop or start
                 continue
+            self._denied = ""
             if not messages:
                 self._room.release()
                 continue
@@ -110,7 +117,7 @@ class QueuePoller:
         return messages
 
     def _receive(self, count: int, *, wait_seconds: int) -> list[dict[str, Any]]:
-        answer = self._sqs.receive_message(
+        answer = self._as_role.receive_message(
             QueueUrl=self._source.queue_url,
             MaxNumberOfMessages=min(count, _MOST_PER_RECEIVE),
             WaitTimeSeconds=wait_seconds,
@@ -136,20 +143,24 @@ class QueuePoller:
             except TooManyInvocations:
                 return  # throttled: the messages come again after their visibility timeout
             self._delete(succeeded(messages, result, self._source.reports_batch_item_failures))
-        except (ClientError, BotoCoreError):
-            return  # the services stopped under us; nothing was deleted
+        except (ClientError, BotoCoreError) as error:
+            self._note(error)  # or the services stopped under us; what was not deleted comes again
         finally:
             self._room.release()
 
     def _delete(self, messages: Sequence[dict[str, Any]]) -> None:
-        for start in range(0, len(messages), _MOST_PER_RECEIVE):
-            self._sqs.delete_message_batch(
-                QueueUrl=self._source.queue_url,
-                Entries=[
-                    {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
-                    for number, message in enumerate(messages[start : start + _MOST_PER_RECEIVE])
-                ],
+        """One by one: to MiniStack a batch of them is a right of its own, to AWS it is not."""
+        for message in messages:
+            self._as_role.delete_message(
+                QueueUrl=self._source.queue_url, ReceiptHandle=message["ReceiptHandle"]
             )
+
+    def _note(self, error: Exception) -> None:
+        """Say once in the function's log what its role lacks: AWS stops polling as silently."""
+        said = str(error) if "AccessDenied" in str(error) else ""
+        if said and said != self._denied:
+            self._pool.note(f"Lambda's poller: {said}")
+        self._denied = said
 
 
 def succeeded(

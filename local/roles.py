@@ -34,6 +34,11 @@ class RoleCredentials:
                 self._env_of_role[function.role_arn] = self._assume(function)
             return self._env_of_role[function.role_arn]
 
+    def aws_of(self, function: FunctionSettings) -> LocalAws:
+        """The services as this function's role sees them: for what AWS does in its name."""
+        env = self.env_of(function)
+        return self._aws_of_key.get(env["AWS_ACCESS_KEY_ID"]) or LocalAws(self._endpoint)
+
     def may_invoke(self, function_name: str, authorization: str) -> None:
         """Ask MiniStack, which knows the policies, by a dry run with the caller's own credentials.
 

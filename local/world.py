@@ -467,7 +467,12 @@ class World:
         if self._logs is None or self._roles is None:
             raise RuntimeError("serving before the functions")
         self._pollers = [
-            QueuePoller(source, self._pools[source.function], aws)
+            QueuePoller(
+                source,
+                self._pools[source.function],
+                aws,
+                self._roles.aws_of(deployment.functions[source.function]),
+            )
             for source in deployment.queue_sources
         ]
         for poller in self._pollers:
