@@ -72,6 +72,10 @@ test-ready: install
 	@local/provide_chromium.sh $(BIN)/python
 	@$(MAKE) --no-print-directory build || echo "==> the build failed: the tests of the package will fail and say so"
 
+.PHONY: test-iam
+test-iam: .venv/.ready .venv-aws/.ready ## Take each power from each function's role: what needs it must be denied (two minutes)
+	@$(BIN)/python -m pytest tests/iam tests/template/test_powers.py -m "iam or not iam"
+
 .PHONY: faults
 faults: .venv/.ready .venv-aws/.ready ## Inject every fault at every call and write docs/faults.md (a look: FAULTS="--every 11"; go on after a stop: FAULTS=--go-on)
 	@$(BIN)/python -m tests.faults.sweep --write $(FAULTS)

@@ -11,10 +11,10 @@ things are changed, because they would run twice or because MiniStack 1.5.33 can
     create routes from a `Body`. The API and its stage exist for what refers to them.
 4.  A queue and a rule that copies every event of the bus into it are added, for `GET /events`.
 5.  With AUTH=true, what MiniStack would deny for want of knowing better is taken out of policies:
-    conditions on `kms:EncryptionContext`, on `dynamodb:Select` for BatchGetItem (it does not see
-    that request's projection), and the queues' demand for TLS, which loopback does not have.
-    `sqs:SendMessage` gets `sqs:SendMessageBatch` beside it, a right that AWS does not have. Each
-    role may also be assumed by the account. AUTH proves nothing of these; `tests/template` does.
+    the conditions in `UNKNOWN_CONDITIONS`, and the queues' demand for TLS, which loopback does not
+    have. `TWINS` of a right are added, which AWS does not have. Each role may also be assumed by
+    the account. AUTH proves nothing of these; `tests/template` does. Nothing else of a policy
+    differs, which `tests/local` and `tests/iam` hold.
 6.  `!Ref` of a secret becomes `!GetAtt Secret.Id`, since MiniStack gives the name for it.
 7.  Patterns of parameters are left out: they ask for https, and the local world is on loopback.
 """
@@ -25,6 +25,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,17 @@ _CAPTURE_QUEUE = "LocalEventsQueue"
 _CAPTURE_RULE = "LocalEventsRule"
 _STUB = "def lambda_handler(event, context):\n    raise RuntimeError('runs in its own process')\n"
 _STACK_SECONDS = 60
-_BATCH_READ = "dynamodb:BatchGetItem"
-_SEND = "sqs:SendMessage"
+
+UNKNOWN_CONDITIONS = (
+    # MiniStack sees no request's encryption context, so it denies every request.
+    ("kms:*", "kms:EncryptionContext:"),
+    # It does not see that this request names attributes.
+    ("dynamodb:BatchGetItem", "dynamodb:Select"),
+)
+"""Actions, and the beginning of the condition keys that MiniStack cannot evaluate for them."""
+
+TWINS = {"sqs:SendMessage": "sqs:SendMessageBatch"}
+"""Rights that MiniStack asks for where AWS is content with another."""
 
 Template = dict[str, Any]
 
@@ -256,30 +266,41 @@ def _open_to_the_emulator(role: dict[str, Any]) -> None:
 
 
 def _evaluable(statement: dict[str, Any]) -> list[dict[str, Any]]:
-    """A statement of a function's policy as MiniStack can evaluate it."""
-    statement = _without_conditions(statement, "kms:encryptioncontext")
+    """A statement of a function's policy as MiniStack can evaluate it.
+
+    One statement for each set of conditions that its actions keep; those after the first have a
+    number behind their Sid.
+    """
+    kept: list[tuple[dict[str, Any], list[str]]] = []
     actions = statement["Action"]
-    if _SEND in actions:
-        listed = [actions] if isinstance(actions, str) else actions
-        return [statement | {"Action": [*listed, f"{_SEND}Batch"]}]
-    if isinstance(actions, str) or _BATCH_READ not in actions:
-        alone = actions == _BATCH_READ
-        return [_without_conditions(statement, "dynamodb:select") if alone else statement]
-    others = [action for action in actions if action != _BATCH_READ]
-    batch_read = statement | {"Sid": f"{statement.get('Sid', '')}InBatches", "Action": _BATCH_READ}
-    kept = [statement | {"Action": others}] if others else []
-    return [*kept, _without_conditions(batch_read, "dynamodb:select")]
-
-
-def _without_conditions(statement: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The statement less its conditions on keys that begin so."""
-    conditions = {
-        operator: kept
-        for operator, tests in statement.get("Condition", {}).items()
-        if (kept := {k: v for k, v in tests.items() if not k.lower().startswith(prefix)})
-    }
+    for action in [actions] if isinstance(actions, str) else actions:
+        conditions = _evaluable_conditions(statement.get("Condition", {}), action)
+        rights = [action, *([TWINS[action]] if action in TWINS else [])]
+        same = next((group for known, group in kept if known == conditions), None)
+        if same is None:
+            kept.append((conditions, rights))
+        else:
+            same += rights
     rest = {key: value for key, value in statement.items() if key != "Condition"}
-    return rest | ({"Condition": conditions} if conditions else {})
+    return [
+        rest
+        | ({"Sid": f"{statement['Sid']}{number}"} if number > 1 and "Sid" in statement else {})
+        | {"Action": rights}
+        | ({"Condition": conditions} if conditions else {})
+        for number, (conditions, rights) in enumerate(kept, 1)
+    ]
+
+
+def _evaluable_conditions(conditions: dict[str, Any], action: str) -> dict[str, Any]:
+    """The conditions that MiniStack can evaluate for an action."""
+    unknown = tuple(
+        key.lower() for actions, key in UNKNOWN_CONDITIONS if fnmatchcase(action, actions)
+    )
+    return {
+        operator: known
+        for operator, tests in conditions.items()
+        if (known := {k: v for k, v in tests.items() if not k.lower().startswith(unknown)})
+    }
 
 
 def _add_event_capture(resources: dict[str, Any]) -> None:
