@@ -74,7 +74,7 @@ test-ready: install
 
 .PHONY: test-iam
 test-iam: .venv/.ready .venv-aws/.ready ## Take each power from each function's role: what needs it must be denied (two minutes)
-	@$(BIN)/python -m pytest tests/iam tests/template/test_powers.py -m "iam or not iam"
+	@$(BIN)/python -m pytest tests/template/test_powers.py tests/template/test_needed_powers.py tests/iam -m "iam or not iam"
 
 .PHONY: faults
 faults: .venv/.ready .venv-aws/.ready ## Inject every fault at every call and write docs/faults.md (a look: FAULTS="--every 11"; go on after a stop: FAULTS=--go-on)

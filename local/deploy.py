@@ -273,7 +273,8 @@ def _evaluable(statement: dict[str, Any]) -> list[dict[str, Any]]:
     """
     kept: list[tuple[dict[str, Any], list[str]]] = []
     actions = statement["Action"]
-    for action in [actions] if isinstance(actions, str) else actions:
+    listed = [actions] if isinstance(actions, str) else actions
+    for action in listed:
         conditions = _evaluable_conditions(statement.get("Condition", {}), action)
         rights = [action, *([TWINS[action]] if action in TWINS else [])]
         same = next((group for known, group in kept if known == conditions), None)
@@ -281,6 +282,8 @@ def _evaluable(statement: dict[str, Any]) -> list[dict[str, Any]]:
             kept.append((conditions, rights))
         else:
             same += rights
+    if len(kept) == 1 and kept[0] == (statement.get("Condition", {}), listed):
+        return [statement]
     rest = {key: value for key, value in statement.items() if key != "Condition"}
     return [
         rest

@@ -343,7 +343,6 @@ def _to_callback_in_app_mode(stage: Stage, person: Person) -> tuple[str, str, st
 
 def _lose_the_table_at_the_save(stage: Stage, function: str) -> None:
     """The function's first update goes through, and nothing at the table from the second on."""
-    stage.world.share_waits()
     stage.world.arm_fault(
         function,
         kind="refuse",

@@ -80,6 +80,7 @@ def _is_for(record: dict[str, Any], power: Power) -> bool:
     return record.get("call") in (call, f"{call}Batch") or power.action in record["message"]
 
 
+@pytest.mark.iam
 def test_what_is_enforced_is_what_the_template_says(
     plain: Template, deployed: DeployedRoles
 ) -> None:

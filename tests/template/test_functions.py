@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,25 @@ def test_no_variable_holds_a_secret(functions: dict[str, Any], name: str) -> Non
     for variable, value in functions[name]["Environment"]["Variables"].items():
         assert "{{resolve:" not in str(value), variable
         assert not variable.endswith(("_SECRET", "_TOKEN", "_PASSWORD", "_KEY")), variable
+
+
+def test_nothing_of_the_template_holds_or_resolves_a_secret(plain: dict[str, Any]) -> None:
+    """Neither a value nor a dynamic reference, which would end up where it is used."""
+    text = json.dumps(plain)
+
+    assert "{{resolve:" not in text
+    assert not re.search(r"SecretString|GenerateSecretString|\bNoEcho\b|client_secret", text)
+    parameters = plain["Parameters"]
+    assert not [name for name in parameters if re.search("secret|token|password", name, re.I)]
+
+
+def test_only_the_arn_of_the_secret_reaches_a_function(plain: dict[str, Any]) -> None:
+    for resource in plain["Resources"].values():
+        if resource["Type"] == "AWS::Lambda::Function":
+            variables = resource["Properties"]["Environment"]["Variables"]
+            refers = {n for n, value in variables.items() if "AppSecret" in json.dumps(value)}
+            assert refers <= {"APP_SECRET_ARN"}
+            assert variables.get("APP_SECRET_ARN", {"Ref": "AppSecret"}) == {"Ref": "AppSecret"}
 
 
 def test_only_the_package_reads_the_environment() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import re
+from fnmatch import fnmatchcase
 from typing import Any
 
 from local.deploy import routes_of
+from tests.docs.reading import Document
 from tests.template.conftest import ROOT
 
 PUBLIC = {
@@ -113,6 +115,53 @@ def test_what_strangers_reach_renews_nothing(
     assert not {"RefreshFunction", "RescueFunction"} & {r.function for r in routes_of(plain)}
     (workers,) = [m for m in mappings if m["FunctionName"] == _arn_of("RefreshFunction")]
     assert workers["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "RenewalConcurrency"}}
+
+
+def test_a_caller_can_be_given_lists_without_tokens() -> None:
+    """By the policy that docs/operations.md shows; in an ARN `*` goes over slashes, as here."""
+    section = Document.read("docs/operations.md").section("Rights for callers").text
+    found = re.search(r"```json\n(.*?)```", section, re.DOTALL)
+    assert found is not None
+    (statement,) = json.loads(found[1])["Statement"]
+    shapes = [arn.partition(":API_ID/$default/")[2] for arn in statement["Resource"]]
+
+    def opened(*allowed: str) -> set[str]:
+        """The routes whose every path, as `{id}` may read, these open."""
+        paths = {key: key.replace(" ", "").replace("{id}", "acct_1") for key in ROUTES}
+        return {key for key, path in paths.items() if any(fnmatchcase(path, s) for s in allowed)}
+
+    assert statement["Action"] == "execute-api:Invoke"
+    assert opened(*shapes) == {"GET /v1/accounts", "GET /v1/accounts/{id}"}
+    assert opened("POST/v1/accounts/*/token") == {"POST /v1/accounts/{id}/token"}
+    assert all(f"`{shape}`" in section for shape in ("POST/v1/accounts/*/token",))
+
+
+def test_there_is_no_other_way_in_than_the_api(plain: dict[str, Any]) -> None:
+    """No function URL, no load balancer, no second API; this one has https alone."""
+    kinds = [resource["Type"] for resource in plain["Resources"].values()]
+    doors = (
+        "AWS::Lambda::Url",
+        "AWS::ElasticLoadBalancing",
+        "AWS::ApiGateway::",
+        "AWS::CloudFront",
+    )
+
+    assert not [kind for kind in kinds if kind.startswith(doors)]
+    assert kinds.count("AWS::ApiGatewayV2::Api") == 1
+    assert plain["Resources"]["HttpApi"]["Properties"]["Body"]["openapi"].startswith("3.")
+
+
+def test_a_domain_of_ones_own_speaks_tls_1_2_at_least(plain: dict[str, Any]) -> None:
+    domain = plain["Resources"]["ApiDomain"]["Properties"]
+
+    assert [c["SecurityPolicy"] for c in domain["DomainNameConfigurations"]] == ["TLS_1_2"]
+
+
+def test_no_address_that_we_tell_anybody_is_plain_http(plain: dict[str, Any]) -> None:
+    """Neither in a variable, in a stage variable nor in an output."""
+    told = json.dumps([plain["Resources"], plain["Outputs"]])
+
+    assert "http://" not in told
 
 
 def test_the_access_log_is_json_without_path_query_or_header(plain: dict[str, Any]) -> None:
