@@ -10,7 +10,7 @@
 | APP_REGISTRATIONS | default=…,second=… | `name=client_key`; the built-in TikTok registers each |
 | SCOPES_REQUIRED, SCOPES_OPTIONAL | user.info.basic; profile, stats, video.list | |
 | COMPLETION | browser | the stack's completion mode, which the sample product follows |
-| CALLER_TENANTS | | `ROLE=tenant,…`, as the stack's parameter |
+| CALLER_TENANTS | | `ROLE=tenant,…`, in the form of the stack's parameter |
 | LOCAL_CALLERS | | `NAME:SECRET,…`: more callers, whose access key and role are NAME |
 | FUNCTION_CONCURRENCY | 8 | processes per function at most |
 | SCHEDULES | off | `on` runs the template's schedules |
@@ -25,6 +25,7 @@
 | MINISTACK | .venv-aws/bin/ministack | the program |
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,13 @@ _SCOPES_OPTIONAL = "user.info.profile,user.info.stats,video.list"
 _VERIFICATION_FILES = "tiktoklocal.txt=tiktok-developers-site-verification=local"
 _CREDENTIALS_FILE = "~/.config/tiktok-link/credentials.env"
 _MOST_PROCESSES = 64
+_ROLE_NAME = re.compile(r"[A-Za-z0-9_+=.@-]{1,64}")
+_CALLER_TENANT = (
+    r"[A-Za-z0-9_+.@-]{1,64}=[A-Za-z0-9._~@/-]{1,128}"
+    r"(:[a-z][a-z0-9-]{0,31}(\+[a-z][a-z0-9-]{0,31})*)?"
+)
+CALLER_TENANTS_FORM = re.compile(f"({_CALLER_TENANT}(,{_CALLER_TENANT})*)?")
+"""The pattern of the stack's parameter CallerTenants."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -159,7 +167,7 @@ def world_settings(env: Mapping[str, str]) -> WorldSettings:
         # Set and empty means none, here alone.
         scopes_optional=env.get("SCOPES_OPTIONAL", _SCOPES_OPTIONAL).strip(),
         completion=_switch(given, "COMPLETION", ("browser", "app"), "browser", problems),
-        caller_tenants=given.get("CALLER_TENANTS", ""),
+        caller_tenants=_caller_tenants(given, problems),
         callers=_callers(given, problems),
         function_concurrency=_whole(given, "FUNCTION_CONCURRENCY", 8, 1, _MOST_PROCESSES, problems),
         schedules_on=_switch(given, "SCHEDULES", ("on", "off"), "off", problems) == "on",
@@ -231,11 +239,23 @@ def _callers(given: Mapping[str, str], problems: list[str]) -> tuple[Caller, ...
     callers = [Caller("test", "test", "local-backend")]
     for part in filter(None, given.get("LOCAL_CALLERS", "").split(",")):
         name, _, secret = part.strip().partition(":")
-        if not name or not secret:
-            problems.append("LOCAL_CALLERS must be NAME:SECRET, comma separated")
+        if not _ROLE_NAME.fullmatch(name) or not secret:
+            problems.append("LOCAL_CALLERS must be NAME:SECRET, comma separated, NAME as IAM's")
+        elif name in (caller.access_key for caller in callers):
+            problems.append(f"LOCAL_CALLERS names {name} although it is there already")
         else:
             callers.append(Caller(name, secret, name))
     return tuple(callers)
+
+
+def _caller_tenants(given: Mapping[str, str], problems: list[str]) -> str:
+    value = given.get("CALLER_TENANTS", "")
+    if not CALLER_TENANTS_FORM.fullmatch(value):
+        # Refused here, since the functions would only answer 500 to everybody.
+        problems.append(
+            "CALLER_TENANTS must be ROLE=tenant or ROLE=tenant:app+app, comma separated"
+        )
+    return value
 
 
 def _tiktok(

@@ -402,7 +402,7 @@ class World:
         wished = {"CALLER_TENANTS": "CallerTenants", "COMPLETION": "Completion"}
         for variable, parameter in wished.items():
             if os.environ.get(variable) and parameter not in deployment.parameters:
-                self._say(f"{variable} is set, but the template has no parameter {parameter} yet")
+                self._say(f"{variable} is set, but the template has no parameter {parameter}")
         return deployment
 
     def _start_functions(self, deployment: Deployment) -> None:

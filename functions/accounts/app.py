@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tiktok_linking import bootstrap, directory
+from tiktok_linking.callers import Caller
 from tiktok_linking.observability import logger
-from tiktok_linking.web.api import Caller, account_body, answer, serve
+from tiktok_linking.web.api import account_body, answer, serve
 from tiktok_linking.web.bodies import LIST_PARAMETERS, read_account_change, read_list_query
 from tiktok_linking.web.http import Request, Response
 
@@ -17,7 +18,9 @@ def list_accounts(request: Request, caller: Caller) -> Response:
     """List accounts in the order in which they have to be linked again."""
     query, cursor = read_list_query(request.query(*LIST_PARAMETERS))
     now = bootstrap.now()
-    found, following = directory.list_accounts(bootstrap.accounts(), query, cursor=cursor, now=now)
+    found, following = directory.list_accounts(
+        bootstrap.accounts(), query, caller=caller, cursor=cursor, now=now
+    )
     items = [account_body(listed, now) for listed in found]
     return answer({"items": items, "next_cursor": following})
 
@@ -25,7 +28,8 @@ def list_accounts(request: Request, caller: Caller) -> Response:
 def show(request: Request, caller: Caller) -> Response:
     """Show one account."""
     request.query()
-    listed = directory.account(bootstrap.accounts(), request.path_parameters.get("id", ""))
+    account_id = request.path_parameters.get("id", "")
+    listed = directory.account(bootstrap.accounts(), account_id, caller=caller)
     return answer(account_body(listed, bootstrap.now()))
 
 
@@ -36,6 +40,7 @@ def change(request: Request, caller: Caller) -> Response:
     listed = directory.update(
         bootstrap.accounts(),
         request.path_parameters.get("id", ""),
+        caller=caller,
         metadata=wanted.metadata,
         mode=wanted.mode,
         policy=bootstrap.policy(),
@@ -54,4 +59,4 @@ ROUTES = {
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Serve the routes above to callers that API Gateway has verified."""
     log.set_correlation_id(context.aws_request_id)
-    return serve(ROUTES, event, context.aws_request_id)
+    return serve(ROUTES, event, context.aws_request_id, caller_of=bootstrap.caller_of)

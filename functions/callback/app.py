@@ -12,6 +12,7 @@ from typing import Any
 
 from tiktok_linking import bootstrap
 from tiktok_linking.accounts import Account, Grant, Secret
+from tiktok_linking.callers import Caller
 from tiktok_linking.directory import Listed
 from tiktok_linking.errors import InvalidRequest, NotFound, StateMismatch, StoreUnavailable
 from tiktok_linking.linking import Answer, Arrival, Landing
@@ -24,7 +25,7 @@ from tiktok_linking.sessions import (
     State,
     is_session_id,
 )
-from tiktok_linking.web.api import HEADERS, Caller, account_body, log_defect, serve
+from tiktok_linking.web.api import HEADERS, account_body, log_defect, serve
 from tiktok_linking.web.bodies import read_completion_request
 from tiktok_linking.web.http import Request, Response, cookie
 from tiktok_linking.web.pages import Pages, redirect
@@ -89,7 +90,7 @@ def _land_leftovers() -> None:
             log.warning("leftovers landed", extra={"pairs": landed})
 
 
-def complete(request: Request, context: Any) -> Response:
+def complete(request: Request, caller: Caller, context: Any) -> Response:
     """Complete for the user who is signed in at the team's product."""
     request.query()
     wanted = read_completion_request(request.json_object())
@@ -101,6 +102,7 @@ def complete(request: Request, context: Any) -> Response:
         session_id,
         wanted.completion_code,
         wanted.end_user_id,
+        caller=caller,
         render=_account_as_text,
         deadline=bootstrap.deadline_of(context),
     )
@@ -127,10 +129,11 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     log.set_correlation_id(context.aws_request_id)
     if event.get("routeKey") == COMPLETE:
 
-        def completed(request: Request, _caller: Caller) -> Response:
-            return complete(request, context)
+        def completed(request: Request, caller: Caller) -> Response:
+            return complete(request, caller, context)
 
-        return serve({COMPLETE: completed}, event, context.aws_request_id)
+        served = {COMPLETE: completed}
+        return serve(served, event, context.aws_request_id, caller_of=bootstrap.caller_of)
     pages = Pages("the app", context.aws_request_id, bootstrap.now())
     try:
         pages = replace(pages, app_name=bootstrap.settings().app_name)

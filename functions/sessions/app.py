@@ -8,11 +8,12 @@ import re
 from typing import Any
 
 from tiktok_linking import bootstrap, directory, requesting
+from tiktok_linking.callers import Caller
 from tiktok_linking.errors import InvalidRequest, NotFound
 from tiktok_linking.observability import logger
 from tiktok_linking.ports import Idempotency
 from tiktok_linking.sessions import LinkSession, is_session_id
-from tiktok_linking.web.api import Caller, answer, serve, session_body
+from tiktok_linking.web.api import answer, serve, session_body
 from tiktok_linking.web.bodies import read_relink_request, read_session_request
 from tiktok_linking.web.http import Request, Response
 
@@ -27,7 +28,7 @@ def create(request: Request, caller: Caller) -> Response:
     body = request.json_object()
     idempotency = _idempotency(request, caller, body)
     session = requesting.new_session(
-        read_session_request(body), stack=_stack(), now=bootstrap.now()
+        read_session_request(body), caller=caller, stack=_stack(), now=bootstrap.now()
     )
     return _created(request, session, idempotency)
 
@@ -39,8 +40,10 @@ def relink(request: Request, caller: Caller) -> Response:
     body = request.json_object()
     wanted = read_relink_request(body)
     idempotency = _idempotency(request, caller, body | {"relink": account_id})
-    listed = directory.account(bootstrap.accounts(), account_id)
-    session = requesting.relink_session(wanted, listed.account, stack=_stack(), now=bootstrap.now())
+    listed = directory.account(bootstrap.accounts(), account_id, caller=caller)
+    session = requesting.relink_session(
+        wanted, listed.account, caller=caller, stack=_stack(), now=bootstrap.now()
+    )
     return _created(request, session, idempotency)
 
 
@@ -50,13 +53,14 @@ def show(request: Request, caller: Caller) -> Response:
     session = bootstrap.sessions().read(_session_id(request))
     if session is None:
         raise NotFound
+    caller.must_reach(session.tenant_id, session.app_registration)
     return answer(session_body(session, bootstrap.now()))
 
 
 def cancel(request: Request, caller: Caller) -> Response:
     """Withdraw the link: no attempt can start or come back any more."""
     request.query()
-    session = bootstrap.sessions().cancel(_session_id(request), now=bootstrap.now())
+    session = bootstrap.sessions().cancel(_session_id(request), caller=caller, now=bootstrap.now())
     return answer(session_body(session, bootstrap.now()))
 
 
@@ -73,7 +77,9 @@ def _idempotency(request: Request, caller: Caller, body: dict[str, Any]) -> Idem
         return None
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise InvalidRequest("Idempotency-Key is not 1 to 255 printable ASCII characters")
-    scope = json.dumps([caller.principal, request.route, key]).encode()
+    # A role that is mapped to another tenant today must not be given the last one's sessions.
+    held_to = [] if caller.tenant is None else [caller.tenant.id, caller.tenant.registrations]
+    scope = json.dumps([caller.principal, request.route, key, *held_to]).encode()
     text = json.dumps(body, sort_keys=True).encode("utf-8", "surrogatepass")
     return Idempotency(hashlib.sha256(scope).hexdigest(), hashlib.sha256(text).hexdigest())
 
@@ -107,4 +113,4 @@ ROUTES = {
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Serve the routes above to callers that API Gateway has verified."""
     log.set_correlation_id(context.aws_request_id)
-    return serve(ROUTES, event, context.aws_request_id)
+    return serve(ROUTES, event, context.aws_request_id, caller_of=bootstrap.caller_of)

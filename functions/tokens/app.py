@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tiktok_linking import bootstrap
+from tiktok_linking.callers import Caller
 from tiktok_linking.observability import logger
-from tiktok_linking.web.api import Caller, answer, instant, serve
+from tiktok_linking.web.api import answer, instant, serve
 from tiktok_linking.web.bodies import read_token_request
 from tiktok_linking.web.http import Request, Response
 
@@ -19,6 +20,7 @@ def vend(request: Request, caller: Caller) -> Response:
     wanted = read_token_request(request.json_object())
     token = bootstrap.vending().access_token_for(
         request.path_parameters.get("id", ""),
+        caller=caller,
         min_ttl=wanted.min_ttl,
         required_scopes=wanted.required_scopes,
         rejected=wanted.rejected,
@@ -56,4 +58,4 @@ ROUTES = {"POST /v1/accounts/{id}/token": vend}
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Serve the route above to callers that API Gateway has verified."""
     log.set_correlation_id(context.aws_request_id)
-    return serve(ROUTES, event, context.aws_request_id)
+    return serve(ROUTES, event, context.aws_request_id, caller_of=bootstrap.caller_of)

@@ -147,7 +147,7 @@ def test_another_key_makes_another_session(sessions: Sessions) -> None:
 def test_a_repeat_finds_the_session_as_it_is_by_now(sessions: Sessions) -> None:
     key = Idempotency("key-1", "body-1")
     first = sessions.create(samples.link_session(), idempotency=key)
-    sessions.cancel(first.id, now=NOON)
+    sessions.cancel(first.id, caller=samples.BACKEND, now=NOON)
 
     again = sessions.create(samples.link_session(), idempotency=key)
 
@@ -180,7 +180,7 @@ def test_attempts_add_up_to_ten(sessions: Sessions) -> None:
 
 
 def cancelled(sessions: Sessions, session: LinkSession) -> None:
-    sessions.cancel(session.id, now=NOON)
+    sessions.cancel(session.id, caller=samples.BACKEND, now=NOON)
 
 
 def completed(sessions: Sessions, session: LinkSession) -> None:
@@ -323,10 +323,12 @@ def test_the_team_cannot_withdraw_what_is_being_finished(sessions: Sessions) -> 
     sessions.consume(start(sessions, session), COOKIE, now=NOON)
 
     with pytest.raises(LinkSessionUsed) as refused:
-        sessions.cancel(session.id, now=NOON)
+        sessions.cancel(session.id, caller=samples.BACKEND, now=NOON)
 
     assert refused.value.retry_after is not None
-    withdrawn = sessions.cancel(session.id, now=NOON + timedelta(seconds=31))
+    withdrawn = sessions.cancel(
+        session.id, caller=samples.BACKEND, now=NOON + timedelta(seconds=31)
+    )
     assert withdrawn.reason is SessionReason.CANCELLED_BY_TEAM
 
 
@@ -449,7 +451,7 @@ def test_the_team_cancels(sessions: Sessions) -> None:
     session = create(sessions)
     start(sessions, session)
 
-    after = sessions.cancel(session.id, now=NOON)
+    after = sessions.cancel(session.id, caller=samples.BACKEND, now=NOON)
 
     assert after == read(sessions, session)
     assert (after.status, after.reason) == (
@@ -462,7 +464,10 @@ def test_cancelling_can_be_repeated(sessions: Sessions) -> None:
     session = create(sessions)
     cancelled(sessions, session)
 
-    assert sessions.cancel(session.id, now=NOON).reason is SessionReason.CANCELLED_BY_TEAM
+    assert (
+        sessions.cancel(session.id, caller=samples.BACKEND, now=NOON).reason
+        is SessionReason.CANCELLED_BY_TEAM
+    )
 
 
 def test_what_is_finished_or_unknown_is_not_cancelled(sessions: Sessions) -> None:
@@ -470,9 +475,9 @@ def test_what_is_finished_or_unknown_is_not_cancelled(sessions: Sessions) -> Non
     completed(sessions, session)
 
     with pytest.raises(LinkSessionUsed):
-        sessions.cancel(session.id, now=NOON)
+        sessions.cancel(session.id, caller=samples.BACKEND, now=NOON)
     with pytest.raises(NotFound):
-        sessions.cancel(new_session_id(), now=NOON)
+        sessions.cancel(new_session_id(), caller=samples.BACKEND, now=NOON)
 
 
 @pytest.mark.parametrize(
@@ -489,7 +494,7 @@ def test_a_cancel_by_the_team_outlives_how_an_attempt_under_way_ends(
     session = create(sessions)
     state = start(sessions, session)
     sessions.consume(state, COOKIE, now=NOON)
-    sessions.cancel(session.id, now=NOON + timedelta(seconds=31))
+    sessions.cancel(session.id, caller=samples.BACKEND, now=NOON + timedelta(seconds=31))
 
     finish(sessions, session, status, reason)
 
@@ -541,7 +546,7 @@ def claim_fails(
     sessions: Sessions, session: LinkSession, release: str = RELEASE, now: datetime = NOON
 ) -> NotClaimable:
     with pytest.raises(NotClaimable) as refusal:
-        sessions.claim(session.id, release, now=now)
+        sessions.claim(session.id, release, caller=samples.BACKEND, now=now)
     return refusal.value
 
 
@@ -550,7 +555,7 @@ def test_a_parked_code_waits_until_it_is_claimed(sessions: Sessions) -> None:
     assert read(sessions, session).status is SessionStatus.AWAITING_COMPLETION
     assert read(sessions, session).parked == parked(state)
 
-    claimed, used, code = sessions.claim(session.id, RELEASE, now=NOON)
+    claimed, used, code = sessions.claim(session.id, RELEASE, caller=samples.BACKEND, now=NOON)
 
     assert claimed.id == session.id
     assert used.redirect_uri == "https://link.example.com/callback"
@@ -559,7 +564,7 @@ def test_a_parked_code_waits_until_it_is_claimed(sessions: Sessions) -> None:
 
 def test_what_is_parked_is_claimed_once(sessions: Sessions) -> None:
     session, _ = waiting_session(sessions)
-    sessions.claim(session.id, RELEASE, now=NOON)
+    sessions.claim(session.id, RELEASE, caller=samples.BACKEND, now=NOON)
 
     assert claim_fails(sessions, session).is_its_code
     # Also when whoever took it has died: the code may have been sent.
@@ -570,7 +575,7 @@ def test_what_is_parked_waits_for_its_own_code(sessions: Sessions) -> None:
     session, state = waiting_session(sessions)
 
     assert not claim_fails(sessions, session, secret_hash("another code")).is_its_code
-    assert sessions.claim(session.id, RELEASE, now=NOON)[2] == parked(state)
+    assert sessions.claim(session.id, RELEASE, caller=samples.BACKEND, now=NOON)[2] == parked(state)
 
 
 def test_what_is_parked_ends_by_the_clock(sessions: Sessions) -> None:
@@ -584,7 +589,7 @@ def test_what_is_parked_ends_by_the_clock(sessions: Sessions) -> None:
 
 def test_nothing_of_an_unknown_session_is_claimed(sessions: Sessions) -> None:
     with pytest.raises(NotFound):
-        sessions.claim(new_session_id(), RELEASE, now=NOON)
+        sessions.claim(new_session_id(), RELEASE, caller=samples.BACKEND, now=NOON)
 
 
 def test_a_session_without_a_parked_code_gives_none(sessions: Sessions) -> None:
@@ -629,7 +634,7 @@ def test_such_a_browser_parks_nothing_late_or_beside_another_attempt(sessions: S
 def test_a_withdrawn_session_parks_nothing(sessions: Sessions) -> None:
     session = create(sessions)
     state = start(sessions, session)
-    sessions.cancel(session.id, now=NOON)
+    sessions.cancel(session.id, caller=samples.BACKEND, now=NOON)
 
     assert not park(sessions, state, cookie_hash=secret_hash("own"))
 
@@ -637,7 +642,7 @@ def test_a_withdrawn_session_parks_nothing(sessions: Sessions) -> None:
 def test_withdrawing_throws_away_what_is_parked(sessions: Sessions) -> None:
     session, _ = waiting_session(sessions)
 
-    sessions.cancel(session.id, now=NOON)
+    sessions.cancel(session.id, caller=samples.BACKEND, now=NOON)
 
     assert read(sessions, session).parked is None
     assert claim_fails(sessions, session).session.reason is SessionReason.CANCELLED_BY_TEAM
@@ -645,10 +650,10 @@ def test_withdrawing_throws_away_what_is_parked(sessions: Sessions) -> None:
 
 def test_who_completes_cannot_be_withdrawn_from(sessions: Sessions) -> None:
     session, _ = waiting_session(sessions)
-    sessions.claim(session.id, RELEASE, now=NOON)
+    sessions.claim(session.id, RELEASE, caller=samples.BACKEND, now=NOON)
 
     with pytest.raises(LinkSessionUsed):
-        sessions.cancel(session.id, now=NOON)
+        sessions.cancel(session.id, caller=samples.BACKEND, now=NOON)
 
 
 def test_a_new_start_throws_away_what_is_parked(sessions: Sessions) -> None:
@@ -665,7 +670,7 @@ def test_a_result_throws_away_what_was_parked_and_knows_its_code(
     sessions: Sessions, status: SessionStatus
 ) -> None:
     session, _ = waiting_session(sessions)
-    sessions.claim(session.id, RELEASE, now=NOON)
+    sessions.claim(session.id, RELEASE, caller=samples.BACKEND, now=NOON)
 
     sessions.finish(session_key(session.id), status, now=NOON, answer="said")
 

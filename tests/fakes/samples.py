@@ -14,6 +14,7 @@ from tiktok_linking.accounts import (
     account_id,
     grant_id,
 )
+from tiktok_linking.callers import Caller
 from tiktok_linking.oauth import TokenAnswer
 from tiktok_linking.sessions import Completion, LinkSession, SessionStatus, new_session_id
 
@@ -21,6 +22,8 @@ REGISTRATION = "default"
 OPEN_ID = "afd97af1-b87b-48b9-ac98-410aghda5344"
 SCOPES = ("user.info.basic", "video.list")
 GRANT_ID = grant_id(REGISTRATION, OPEN_ID)
+BACKEND = Caller("example-backend")
+"""A caller whom nobody mapped to a tenant."""
 
 _numbers = itertools.count(1)
 

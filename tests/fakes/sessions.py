@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tests.fakes.happenings import Happenings
+from tiktok_linking.callers import Caller
 from tiktok_linking.errors import (
     IdempotencyConflict,
     LinkSessionCancelled,
@@ -161,7 +162,7 @@ class SessionsInMemory:
             return True
 
     def claim(
-        self, session_id: str, completion_hash: str, *, now: datetime
+        self, session_id: str, completion_hash: str, *, caller: Caller, now: datetime
     ) -> tuple[LinkSession, Attempt, ParkedCode]:
         """See ports.Sessions."""
         with self._happenings.call("sessions.claim"):
@@ -169,6 +170,7 @@ class SessionsInMemory:
             session = self._sessions.get(key)
             if session is None:
                 raise NotFound
+            caller.must_reach(session.tenant_id, session.app_registration)
             is_its_code = self._released_by.get(key) == completion_hash
             parked = session.parked
             is_waiting = session.status is SessionStatus.AWAITING_COMPLETION
@@ -217,12 +219,13 @@ class SessionsInMemory:
                 )
             )
 
-    def cancel(self, session_id: str, *, now: datetime) -> LinkSession:
+    def cancel(self, session_id: str, *, caller: Caller, now: datetime) -> LinkSession:
         """See ports.Sessions."""
         with self._happenings.call("sessions.cancel"):
             session = self._sessions.get(session_key(session_id))
             if session is None:
                 raise NotFound
+            caller.must_reach(session.tenant_id, session.app_registration)
             if session.status is SessionStatus.COMPLETED:
                 raise LinkSessionUsed
             if self._busy_until.get(session_key(session_id), now) > now:

@@ -313,7 +313,9 @@ class Stack:
         with self.invocation("tokens", open_id, faults, seconds=28) as run:
             vending = replace(self.stage.vending(), door=Door(self, environment, refresh_faults))
             try:
-                vended = vending.access_token_for(account.id, min_ttl=min_ttl, rejected=rejected)
+                vended = vending.access_token_for(
+                    account.id, caller=samples.BACKEND, min_ttl=min_ttl, rejected=rejected
+                )
             except RelinkRequired:
                 if self.stage.grant(account.grant_id).status_at(self.clock.now) is Status.ACTIVE:
                     # A relink in the middle may have repaired it since.
@@ -378,7 +380,7 @@ class Stack:
         with self.invocation("unlink", account.open_id, faults, seconds=28):
             door = Door(self, environment, refresh_faults)
             unlinking = replace(self.stage.unlinking(), tiktok=self.tiktok, door=door)
-            results.append(unlinking.unlink(account.id, revoke=True))
+            results.append(unlinking.unlink(account.id, caller=samples.BACKEND, revoke=True))
         return results[0] if results else None
 
     def deliver_rescue(self, faults: Sequence[Fault] = (), *, is_last_first: bool = False) -> None:
@@ -409,6 +411,7 @@ class Stack:
                 update(
                     self.table,
                     account.id,
+                    caller=samples.BACKEND,
                     metadata=None,
                     mode=mode,
                     policy=self.stage.policy,

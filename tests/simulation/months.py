@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tests.fakes import samples
 from tests.fakes.credentials import CLIENT_KEY
 from tests.fakes.open_door import OpenDoor
 from tests.fakes.rotating_tiktok import RotatingTikTok, Rules
@@ -225,7 +226,7 @@ class Months:
         now = self.clock.now
         try:
             vended = self._vending.access_token_for(
-                resident.account.id, min_ttl=min_ttl, rejected=rejected
+                resident.account.id, caller=samples.BACKEND, min_ttl=min_ttl, rejected=rejected
             )
         except RelinkRequired:
             self.record.relinks.setdefault(resident.open_id, now)

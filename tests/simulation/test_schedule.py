@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import samples
 from tests.fakes.rotating_tiktok import Rules
 from tests.simulation.months import LATEST_DELIVERY, NO_SCHEDULE_FOR, Months, Renewed, Resident, Use
 from tiktok_linking.accounts import RefreshMode, Status
@@ -218,7 +219,7 @@ def test_the_owner_is_asked_at_tiktoks_deadline_and_at_no_other_time(case: Case)
 
     for resident in lived.residents:
         until = deadline(lived, resident)
-        shown = account(lived.stage.accounts, resident.account.id)
+        shown = account(lived.stage.accounts, resident.account.id, caller=samples.BACKEND)
         is_over = until <= now
         assert is_over or shown.status(now) is Status.ACTIVE
         assert not is_over or shown.status(now) is Status.RELINK_REQUIRED

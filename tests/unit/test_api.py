@@ -15,6 +15,7 @@ from tests.fakes import samples
 from tests.fakes.clock import NOON
 from tests.unit.stage import Stage
 from tiktok_linking.accounts import RefreshMode, RelinkReason, Status
+from tiktok_linking.callers import Caller, caller_of
 from tiktok_linking.directory import Listed
 from tiktok_linking.errors import (
     ActionBy,
@@ -29,11 +30,9 @@ from tiktok_linking.sessions import SessionReason, SessionStatus
 from tiktok_linking.web.api import (
     HEADERS,
     STATUS_BY_CODE,
-    Caller,
     account_body,
     answer,
     instant,
-    principal_of,
     problem,
     serve,
     session_body,
@@ -151,8 +150,12 @@ def test_facts_that_are_known_are_told() -> None:
 # -- the frame ----------------------------------------------------------------------------------
 
 
+def unmapped(arn: str) -> Caller | None:
+    return caller_of(arn, {})
+
+
 def served(endpoint: Any, **changes: Any) -> dict[str, Any]:
-    return serve({ROUTE: endpoint}, event(**changes), "request-1")
+    return serve({ROUTE: endpoint}, event(**changes), "request-1", caller_of=unmapped)
 
 
 def raising(error: Exception) -> Any:
@@ -182,7 +185,7 @@ def test_without_the_authorizers_word_nothing_is_served(context: dict[str, Any])
 
 
 def test_an_unsigned_request_learns_nothing_of_routes() -> None:
-    response = serve({}, event(requestContext={}), "r")
+    response = serve({}, event(requestContext={}), "r", caller_of=unmapped)
 
     assert response["statusCode"] == 403
 
@@ -198,23 +201,8 @@ def test_the_endpoint_hears_who_calls() -> None:
     assert seen == [Caller("example-backend")]
 
 
-@pytest.mark.parametrize(
-    ("arn", "principal"),
-    [
-        (ARN, "example-backend"),
-        ("arn:aws:iam::123456789012:user/ada", "ada"),
-        ("arn:aws:iam::123456789012:user/team/ada", "ada"),
-        ("arn:aws:iam::123456789012:role/path/backend", "backend"),
-        ("arn:aws:iam::123456789012:root", "arn:aws:iam::123456789012:root"),
-        ("arn:aws-cn:sts::1:assumed-role/backend/session/with/slashes", "backend"),
-    ],
-)
-def test_a_principal_is_a_role_or_user_without_its_session(arn: str, principal: str) -> None:
-    assert principal_of(arn) == principal
-
-
 def test_an_unknown_route_is_not_found() -> None:
-    response = serve({}, event(), "r")
+    response = serve({}, event(), "r", caller_of=unmapped)
 
     assert response["statusCode"] == 404
     assert body_of(response)["code"] == "not_found"

@@ -69,6 +69,7 @@ class Waiting:
             self.browser.session.id,
             Secret(code or self.code),
             user,
+            caller=samples.BACKEND,
             render=said,
             deadline=self.stage.deadline(28),
         )
@@ -288,7 +289,12 @@ def test_the_code_of_one_session_releases_no_other(wait: Wait) -> None:
 def test_an_unknown_session_is_not_found(stage: Stage) -> None:
     with pytest.raises(NotFound):
         stage.linking().complete(
-            new_session_id(), Secret("g" * 43), ME, render=said, deadline=stage.deadline()
+            new_session_id(),
+            Secret("g" * 43),
+            ME,
+            caller=samples.BACKEND,
+            render=said,
+            deadline=stage.deadline(),
         )
 
 
@@ -314,7 +320,7 @@ def test_it_waits_beyond_the_time_for_starting(stage: Stage, wait: Wait) -> None
 
 def test_what_the_team_withdrew_is_not_completed(stage: Stage, wait: Wait) -> None:
     waiting = wait()
-    stage.sessions.cancel(waiting.browser.session.id, now=stage.clock.now)
+    stage.sessions.cancel(waiting.browser.session.id, caller=samples.BACKEND, now=stage.clock.now)
 
     waiting.refused(LinkSessionCancelled)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fakes import samples
 from tests.unit.stage import Stage
 from tiktok_linking.accounts import Account, RefreshMode, RelinkReason, Status
+from tiktok_linking.callers import Caller, Tenant
 from tiktok_linking.directory import MOST_PAGES, Listed, Query, account, list_accounts, update
 from tiktok_linking.errors import AccountUnlinked, InvalidRequest, NotFound
 
@@ -34,8 +36,12 @@ def ids(found: Sequence[Listed]) -> list[str]:
     return [listed.account.id for listed in found]
 
 
-def listed(stage: Stage, query: Query, cursor: str | None = None) -> tuple[list[str], str | None]:
-    found, following = list_accounts(stage.accounts, query, cursor=cursor, now=stage.clock.now)
+def listed(
+    stage: Stage, query: Query, cursor: str | None = None, caller: Caller = samples.BACKEND
+) -> tuple[list[str], str | None]:
+    found, following = list_accounts(
+        stage.accounts, query, caller=caller, cursor=cursor, now=stage.clock.now
+    )
     return ids(found), following
 
 
@@ -161,8 +167,20 @@ def test_the_size_of_a_page_may_change_on_the_way(stage: Stage) -> None:
     assert listed(stage, Query(limit=50), cursor)[0] == [a.id for a in linked[2:]]
 
 
-def encoded(value: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+def cursor_of(stage: Stage, query: Query, caller: Caller = samples.BACKEND) -> str:
+    _, cursor = listed(stage, query, caller=caller)
+    assert cursor is not None
+    return cursor
+
+
+def pieces(cursor: str) -> tuple[bytes, bytes]:
+    """What binds a cursor, and the place that it names."""
+    body = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    return body[:16], body[16:]
+
+
+def encoded(body: bytes) -> str:
+    return base64.urlsafe_b64encode(body).decode().rstrip("=")
 
 
 @pytest.mark.parametrize(
@@ -170,17 +188,16 @@ def encoded(value: object) -> str:
     [
         "x",
         "%%%",
-        "é",
+        "\u00e9",
+        "A",
+        "=",
         "bm90IGpzb24",
-        encoded([]),
-        encoded(["a"]),
-        encoded({"a": 1, "b": 2}),
-        encoded(7),
-        encoded(None),
-        encoded([Query().fingerprint(), 7]),
-        encoded([Query().fingerprint(), None]),
-        encoded([Query().fingerprint(), "x" * 201]),
-        encoded([Query().fingerprint(), "x", "y"]),
+        encoded(b""),
+        encoded(b"s" * 16),
+        encoded(b"s" * 16 + b"2027-02-28#acct_" + b"a" * 48),
+        encoded(b"s" * 16 + b"\xff\xfe"),
+        encoded(b'["a", "b"]'),
+        "A" * 1024,
     ],
 )
 def test_what_is_no_cursor_of_ours_is_refused(stage: Stage, cursor: str) -> None:
@@ -190,13 +207,107 @@ def test_what_is_no_cursor_of_ours_is_refused(stage: Stage, cursor: str) -> None
         listed(stage, Query(), cursor)
 
 
+def test_a_cursor_that_names_another_place_is_refused(stage: Stage) -> None:
+    link_many(stage, 3)
+    bound, place = pieces(cursor_of(stage, Query(limit=1)))
+    _, next_place = pieces(cursor_of(stage, Query(limit=2)))
+    assert place != next_place
+
+    for forged in (next_place, place[:-1] + b"a", place + b"a", place[:-1], b"0" + place[1:]):
+        with pytest.raises(InvalidRequest):
+            listed(stage, Query(limit=1), encoded(bound + forged))
+
+
+@given(position=st.integers(min_value=0), letter=st.characters(max_codepoint=0x2FF))
+def test_a_cursor_of_which_one_letter_was_changed_is_refused(position: int, letter: str) -> None:
+    """Also where base64 itself would read the same bytes."""
+    stage = Stage()
+    link_many(stage, 2)
+    cursor = cursor_of(stage, Query(limit=1))
+    at = position % (len(cursor) + 1)
+
+    for altered in (cursor[:at] + letter + cursor[at + 1 :], cursor[:at] + letter + cursor[at:]):
+        if altered != cursor:
+            with pytest.raises(InvalidRequest):
+                listed(stage, Query(limit=1), altered)
+
+
+def test_a_cursor_of_another_tenant_is_refused_whoever_brings_it(stage: Stage) -> None:
+    for tenant in ("t_1", "t_2"):
+        for number in range(2):
+            link_in(stage, tenant, f"open-{tenant}-{number}")
+    one, other = (Caller(name, Tenant(name)) for name in ("t_1", "t_2"))
+
+    cursor = cursor_of(stage, Query(limit=1), one)
+
+    assert len(listed(stage, Query(limit=1), cursor, one)[0]) == 1
+    for caller in (other, samples.BACKEND, Caller("t_1", Tenant("t_1", ("default",)))):
+        with pytest.raises(InvalidRequest):
+            listed(stage, Query(limit=1), cursor, caller)
+    assert listed(stage, Query(limit=1, tenant_id="t_1"), cursor)[0], "the same question"
+
+
+# -- a caller that is held to a tenant ----------------------------------------------------------
+
+
+def link_in(
+    stage: Stage, tenant: str | None, open_id: str, registration: str = "default"
+) -> Account:
+    grant = stage.link(f"u_{open_id}", answer=samples.answer(open_id=open_id))
+    if tenant is None:
+        return grant
+    row = samples.account(tenant_id=tenant, open_id=open_id, registration=registration)
+    row = replace(row, grant_id=grant.grant_id)
+    stage.accounts.save_account(row)
+    return row
+
+
+ONE = Caller("backend-of-1", Tenant("t_1"))
+
+
+@pytest.mark.parametrize("asked", [None, "t_1", "t_2", ""])
+def test_a_mapped_caller_lists_its_own_whatever_it_asks_for(
+    stage: Stage, asked: str | None
+) -> None:
+    own = link_in(stage, "t_1", "open-1")
+    link_in(stage, "t_2", "open-2")
+    link_in(stage, None, "open-3")
+
+    assert listed(stage, Query(tenant_id=asked), caller=ONE) == ([own.id], None)
+
+
+def test_a_caller_with_registrations_of_its_own_lists_no_other(stage: Stage) -> None:
+    link_in(stage, "t_1", "open-1")
+    own = link_in(stage, "t_1", "open-2", registration="second")
+    caller = Caller("backend-of-1", Tenant("t_1", ("second",)))
+
+    assert listed(stage, Query(), caller=caller) == ([own.id], None)
+
+
+def test_anothers_account_is_not_found_and_not_changed(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    foreign = link_in(stage, "t_2", "open-2")
+    nobodys = link_in(stage, None, "open-3")
+
+    for row in (foreign, nobodys):
+        with pytest.raises(NotFound):
+            account(stage.accounts, row.id, caller=ONE)
+        with pytest.raises(NotFound):
+            change(stage, row, metadata={"a": "1"}, caller=ONE)
+
+        assert stage.accounts.account(row.id).metadata == {}
+    assert {vars(record)["event"] for record in caplog.records} == {"tenant_denied"}
+    assert foreign.id not in caplog.text
+
+
 # -- one account --------------------------------------------------------------------------------
 
 
 def test_an_account_is_shown_with_its_grant_and_without_ciphertext(stage: Stage) -> None:
     linked = stage.link()
 
-    found = account(stage.accounts, linked.id)
+    found = account(stage.accounts, linked.id, caller=samples.BACKEND)
 
     assert found.account.id == linked.id
     assert found.grant.pair is None
@@ -205,7 +316,7 @@ def test_an_account_is_shown_with_its_grant_and_without_ciphertext(stage: Stage)
 
 def test_an_unknown_account_is_not_found(stage: Stage) -> None:
     with pytest.raises(NotFound):
-        account(stage.accounts, "acct_" + "a" * 48)
+        account(stage.accounts, "acct_" + "a" * 48, caller=samples.BACKEND)
 
 
 # -- changes ------------------------------------------------------------------------------------
@@ -217,10 +328,12 @@ def change(
     *,
     metadata: dict[str, str] | None = None,
     mode: RefreshMode | None = None,
+    caller: Caller = samples.BACKEND,
 ) -> Listed:
     return update(
         stage.accounts,
         linked.id,
+        caller=caller,
         metadata=metadata,
         mode=mode,
         policy=stage.policy,

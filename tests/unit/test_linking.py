@@ -638,7 +638,7 @@ def test_a_cancel_by_the_team_stops_an_attempt_under_way(
     stage: Stage, open_session: OpenSession
 ) -> None:
     browser = open_session()
-    stage.sessions.cancel(browser.session.id, now=stage.clock.now)
+    stage.sessions.cancel(browser.session.id, caller=samples.BACKEND, now=stage.clock.now)
 
     browser.come_back()
 

@@ -84,7 +84,9 @@ def test_a_removal_ends_the_grant_and_says_who_can_do_something(
     grant = linked.grant()
     assert (grant.status, grant.reason, grant.pair) == (Status.REVOKED, reason.value, None)
     with pytest.raises(AccountRevoked) as refusal:
-        linked.vending().access_token_for(samples.account().id, min_ttl=timedelta(0))
+        linked.vending().access_token_for(
+            samples.account().id, caller=samples.BACKEND, min_ttl=timedelta(0)
+        )
     assert refusal.value.action_by is action_by
     assert refusal.value.facts["reason"] == reason.value
 
@@ -105,7 +107,9 @@ def test_a_removal_ends_the_grant_for_everybody_who_shares_it(stage: Stage) -> N
     for end_user in ("u_1", "u_2"):
         with pytest.raises(AccountRevoked):
             stage.vending().access_token_for(
-                samples.account(end_user_id=end_user).id, min_ttl=timedelta(0)
+                samples.account(end_user_id=end_user).id,
+                caller=samples.BACKEND,
+                min_ttl=timedelta(0),
             )
 
 
@@ -166,7 +170,7 @@ def test_a_removal_of_somebody_unknown_is_acknowledged(
 
 
 def test_the_echo_of_our_own_revocation_changes_nothing(linked: Stage) -> None:
-    linked.unlinking().unlink(samples.account().id, revoke=True)
+    linked.unlinking().unlink(samples.account().id, caller=samples.BACKEND, revoke=True)
     before = linked.grant()
 
     deliver(linked, removal(linked, content='{"reason": 5}'))
@@ -178,7 +182,7 @@ def test_the_echo_of_our_own_revocation_changes_nothing(linked: Stage) -> None:
 def test_a_revoked_account_unlinks_without_asking_tiktok(linked: Stage) -> None:
     deliver(linked, removal(linked))
 
-    result = linked.unlinking().unlink(samples.account().id, revoke=True)
+    result = linked.unlinking().unlink(samples.account().id, caller=samples.BACKEND, revoke=True)
 
     assert result.revoked_at_tiktok.value == "not_needed"
     assert linked.tiktok.revoked == linked.tiktok.sent == []
@@ -281,7 +285,9 @@ def test_a_vend_meanwhile_neither_loses_the_question_nor_is_refused(stage: Stage
     account = stage.link()
     deliver(stage, removal(stage))
 
-    vended = stage.vending().access_token_for(account.id, min_ttl=timedelta(0))
+    vended = stage.vending().access_token_for(
+        account.id, caller=samples.BACKEND, min_ttl=timedelta(0)
+    )
 
     assert vended.warning is None
     assert is_at_once(stage.grant().due_at)

@@ -37,7 +37,7 @@ WANTED = SessionRequest(
 
 
 def test_a_session_takes_the_stacks_defaults() -> None:
-    session = new_session(WANTED, stack=STACK, now=NOON)
+    session = new_session(WANTED, caller=samples.BACKEND, stack=STACK, now=NOON)
 
     assert session.status is SessionStatus.PENDING
     assert session.app_registration == "default"
@@ -46,7 +46,7 @@ def test_a_session_takes_the_stacks_defaults() -> None:
 
 
 def test_ids_and_nonces_are_random_and_long() -> None:
-    made = [new_session(WANTED, stack=STACK, now=NOON) for _ in range(200)]
+    made = [new_session(WANTED, caller=samples.BACKEND, stack=STACK, now=NOON) for _ in range(200)]
 
     assert len({session.id for session in made}) == 200
     assert len({session.page_nonce for session in made}) == 200
@@ -54,7 +54,7 @@ def test_ids_and_nonces_are_random_and_long() -> None:
 
 
 def test_the_bearer_id_is_not_in_a_sessions_text() -> None:
-    session = new_session(WANTED, stack=STACK, now=NOON)
+    session = new_session(WANTED, caller=samples.BACKEND, stack=STACK, now=NOON)
 
     assert session.id not in repr(session)
     assert session.page_nonce not in repr(session)
@@ -63,14 +63,19 @@ def test_the_bearer_id_is_not_in_a_sessions_text() -> None:
 @pytest.mark.parametrize("registration", ["production", "Default", "default "])
 def test_a_registration_that_the_stack_has_not_got_is_refused(registration: str) -> None:
     with pytest.raises(InvalidRequest, match="default, sandbox"):
-        new_session(replace(WANTED, app_registration=registration), stack=STACK, now=NOON)
+        new_session(
+            replace(WANTED, app_registration=registration),
+            caller=samples.BACKEND,
+            stack=STACK,
+            now=NOON,
+        )
 
 
 def test_a_return_url_beyond_the_list_is_refused() -> None:
     wanted = replace(WANTED, return_url="https://app.example.com.evil.example/")
 
     with pytest.raises(InvalidRequest, match="return_url"):
-        new_session(wanted, stack=STACK, now=NOON)
+        new_session(wanted, caller=samples.BACKEND, stack=STACK, now=NOON)
 
 
 def scopes(required: tuple[str, ...], optional: tuple[str, ...]) -> SessionRequest:
@@ -78,14 +83,18 @@ def scopes(required: tuple[str, ...], optional: tuple[str, ...]) -> SessionReque
 
 
 def test_a_session_may_ask_for_less_and_for_more_of_it_than_the_stack_requires() -> None:
-    session = new_session(scopes(("video.list",), ()), stack=STACK, now=NOON)
+    session = new_session(
+        scopes(("video.list",), ()), caller=samples.BACKEND, stack=STACK, now=NOON
+    )
 
     assert session.scopes_required == ("user.info.basic", "video.list")
     assert session.scopes_optional == ()
 
 
 def test_the_basic_scope_is_always_required_and_named_once() -> None:
-    session = new_session(scopes((), ("user.info.basic", "video.list")), stack=STACK, now=NOON)
+    session = new_session(
+        scopes((), ("user.info.basic", "video.list")), caller=samples.BACKEND, stack=STACK, now=NOON
+    )
 
     assert session.scopes_required == ("user.info.basic",)
     assert session.scopes_optional == ("video.list",)
@@ -93,7 +102,7 @@ def test_the_basic_scope_is_always_required_and_named_once() -> None:
 
 def test_a_scope_beyond_the_stacks_is_refused_by_name() -> None:
     with pytest.raises(InvalidRequest, match=r"video\.publish"):
-        new_session(scopes(("video.publish",), ()), stack=STACK, now=NOON)
+        new_session(scopes(("video.publish",), ()), caller=samples.BACKEND, stack=STACK, now=NOON)
 
 
 def test_a_relink_is_bound_to_its_account() -> None:
@@ -102,7 +111,7 @@ def test_a_relink_is_bound_to_its_account() -> None:
     )
     wanted = replace(WANTED, end_user_id="", app_registration="default")
 
-    session = relink_session(wanted, account, stack=STACK, now=NOON)
+    session = relink_session(wanted, account, caller=samples.BACKEND, stack=STACK, now=NOON)
 
     assert session.relink_account_id == account.id
     assert session.end_user_id == account.end_user_id
@@ -114,7 +123,9 @@ def test_a_relink_is_bound_to_its_account() -> None:
 def test_a_relink_may_name_its_person_anew() -> None:
     wanted = replace(WANTED, end_user_label="Ada L.")
 
-    session = relink_session(wanted, samples.account(), stack=STACK, now=NOON)
+    session = relink_session(
+        wanted, samples.account(), caller=samples.BACKEND, stack=STACK, now=NOON
+    )
 
     assert session.end_user_label == "Ada L."
 
@@ -123,7 +134,7 @@ def test_a_relink_of_a_registration_that_is_gone_is_refused() -> None:
     account = replace(samples.account(), registration="gone")
 
     with pytest.raises(InvalidRequest):
-        relink_session(WANTED, account, stack=STACK, now=NOON)
+        relink_session(WANTED, account, caller=samples.BACKEND, stack=STACK, now=NOON)
 
 
 HOME = "https://app.example.com/back"
@@ -133,7 +144,7 @@ HOME = "https://app.example.com/back"
 def test_a_stack_that_lets_the_browser_complete_takes_either(wished: Completion | None) -> None:
     wanted = replace(WANTED, completion=wished, return_url=HOME)
 
-    made = new_session(wanted, stack=STACK, now=NOON)
+    made = new_session(wanted, caller=samples.BACKEND, stack=STACK, now=NOON)
 
     assert made.completion is (wished or Completion.BROWSER)
 
@@ -142,23 +153,36 @@ def test_a_stack_whose_app_completes_takes_nothing_else() -> None:
     strict = replace(STACK, completion=Completion.APP)
     wanted = replace(WANTED, return_url=HOME)
 
-    assert new_session(wanted, stack=strict, now=NOON).completion is Completion.APP
+    assert (
+        new_session(wanted, caller=samples.BACKEND, stack=strict, now=NOON).completion
+        is Completion.APP
+    )
     with pytest.raises(InvalidRequest, match="completion is app"):
-        new_session(replace(wanted, completion=Completion.BROWSER), stack=strict, now=NOON)
+        new_session(
+            replace(wanted, completion=Completion.BROWSER),
+            caller=samples.BACKEND,
+            stack=strict,
+            now=NOON,
+        )
 
 
 @pytest.mark.parametrize("stack", [STACK, replace(STACK, completion=Completion.APP)])
 def test_completion_by_the_app_needs_somewhere_to_bring_the_code(stack: Stack) -> None:
     with pytest.raises(InvalidRequest, match="needs a return_url"):
-        new_session(replace(WANTED, completion=Completion.APP), stack=stack, now=NOON)
+        new_session(
+            replace(WANTED, completion=Completion.APP),
+            caller=samples.BACKEND,
+            stack=stack,
+            now=NOON,
+        )
 
 
 def test_a_relink_is_completed_as_any_session() -> None:
     strict = replace(STACK, completion=Completion.APP)
     wanted = replace(WANTED, return_url=HOME)
 
-    made = relink_session(wanted, samples.account(), stack=strict, now=NOON)
+    made = relink_session(wanted, samples.account(), caller=samples.BACKEND, stack=strict, now=NOON)
 
     assert made.completion is Completion.APP
     with pytest.raises(InvalidRequest, match="needs a return_url"):
-        relink_session(WANTED, samples.account(), stack=strict, now=NOON)
+        relink_session(WANTED, samples.account(), caller=samples.BACKEND, stack=strict, now=NOON)

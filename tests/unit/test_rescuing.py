@@ -117,7 +117,7 @@ def test_a_rescued_link_never_revives_what_was_unlinked_since(
     parcel = authorised_parcel(stage, samples.answer(), session)
     stage.rescuing().land(parcel)
     account = stage.accounts.account(samples.account().id)
-    stage.unlinking().unlink(account.id, revoke=False)
+    stage.unlinking().unlink(account.id, caller=samples.BACKEND, revoke=False)
 
     stage.rescuing().land(parcel)
 

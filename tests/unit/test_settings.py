@@ -27,6 +27,7 @@ COMPLETE = {
     "TIKTOK_API_BASE_URL": "https://open.tiktokapis.com/",
     "WARM_FOR_HOURS": "48",
     "HEALTH_CHECK_DAYS": "3",
+    "CALLER_TENANTS": "backend-of-acme=acme,team.b@x=b:sandbox+default",
 }
 
 

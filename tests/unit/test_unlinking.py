@@ -31,7 +31,7 @@ def account(stage: Stage) -> Account:
 
 
 def unlink(stage: Stage, account: Account, *, revoke: bool = True) -> Unlinked:
-    return stage.unlinking().unlink(account.id, revoke=revoke)
+    return stage.unlinking().unlink(account.id, caller=samples.BACKEND, revoke=revoke)
 
 
 def access_token(stage: Stage) -> str:
@@ -113,7 +113,7 @@ def test_a_token_that_tiktok_no_longer_knows_needs_no_revocation(
 @pytest.mark.parametrize("account_id", ["", "acct_x", "acct_" + "a" * 48])
 def test_an_unknown_account_is_not_found(stage: Stage, account_id: str) -> None:
     with pytest.raises(NotFound):
-        stage.unlinking().unlink(account_id, revoke=True)
+        stage.unlinking().unlink(account_id, caller=samples.BACKEND, revoke=True)
 
 
 def test_an_account_of_a_known_grant_may_be_unknown(stage: Stage, account: Account) -> None:

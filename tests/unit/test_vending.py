@@ -47,7 +47,11 @@ def vend(
     rejected: bool = False,
 ) -> VendedToken:
     return stage.vending().access_token_for(
-        account.id, min_ttl=min_ttl, required_scopes=required_scopes, rejected=rejected
+        account.id,
+        caller=samples.BACKEND,
+        min_ttl=min_ttl,
+        required_scopes=required_scopes,
+        rejected=rejected,
     )
 
 
@@ -331,7 +335,7 @@ def test_an_account_unlinked_during_its_renewal_gets_no_token(
 @pytest.mark.parametrize("account_id", ["", "acct_x", "acct_" + "a" * 48])
 def test_an_unknown_account_is_not_found(stage: Stage, account_id: str) -> None:
     with pytest.raises(NotFound):
-        stage.vending().access_token_for(account_id, min_ttl=FIVE_MINUTES)
+        stage.vending().access_token_for(account_id, caller=samples.BACKEND, min_ttl=FIVE_MINUTES)
 
 
 def test_a_scope_that_was_not_granted_is_told_before_anything_is_renewed(

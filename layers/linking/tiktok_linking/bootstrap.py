@@ -7,6 +7,7 @@ its cold start for nothing but what it uses.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import random
 import tempfile
@@ -16,8 +17,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiktok_linking import callers
 from tiktok_linking.schedule import RenewalPolicy
-from tiktok_linking.settings import Settings
+from tiktok_linking.settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:
     from tiktok_linking.adapters.account_table import AccountTable
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from tiktok_linking.unlinking import Unlinking
     from tiktok_linking.vending import Vending
 
+
+logger = logging.getLogger("tiktok_linking.bootstrap")
 
 SAVING = ("callback", "refresh", "rescue")
 """The functions that hold fresh pairs."""
@@ -67,7 +71,16 @@ def deadline_of(context: Any) -> datetime:
 @functools.cache
 def settings() -> Settings:
     """This function's settings; every problem of the environment at once."""
-    return Settings.from_env(os.environ)
+    try:
+        return Settings.from_env(os.environ)
+    except ConfigurationError as error:
+        logger.error("settings refused", extra={"problems": error.problems})
+        raise
+
+
+def caller_of(arn: str) -> callers.Caller | None:
+    """Who calls, by the authorizer's word; None for whom this stack cannot place."""
+    return callers.caller_of(arn, settings().caller_tenants)
 
 
 def policy() -> RenewalPolicy:

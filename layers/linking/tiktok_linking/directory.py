@@ -6,10 +6,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tiktok_linking.accounts import Account, Grant, RefreshMode, Status
+from tiktok_linking.callers import Caller
 from tiktok_linking.errors import AccountUnlinked, InvalidRequest, NotFound
 from tiktok_linking.ports import Directory
 from tiktok_linking.schedule import RenewalPolicy
@@ -41,14 +42,20 @@ class Query:
     status: Status | None = None
     relink_within_days: int | None = None
     limit: int = 25
+    registrations: tuple[str, ...] = ()
+    """Set by whom the caller is, never by what it asks for; empty is all."""
 
-    def fingerprint(self) -> str:
-        """Names the question, so that a cursor answers only the question it came from."""
-        parts = json.dumps([self.tenant_id, self.end_user_id, self.status, self.relink_within_days])
-        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+    def held_to(self, caller: Caller) -> Query:
+        """The same question within what its caller may touch."""
+        registrations = caller.tenant.registrations if caller.tenant else ()
+        return replace(
+            self, tenant_id=caller.tenant_of(self.tenant_id), registrations=registrations
+        )
 
     def accepts(self, listed: Listed, now: datetime) -> bool:
         """Whether an account belongs into the answer."""
+        if self.registrations and listed.account.registration not in self.registrations:
+            return False
         status = listed.status(now)
         if self.status is None and status is Status.UNLINKED:
             return False
@@ -63,14 +70,15 @@ class Query:
 
 
 def list_accounts(
-    directory: Directory, query: Query, *, cursor: str | None, now: datetime
+    directory: Directory, query: Query, *, caller: Caller, cursor: str | None, now: datetime
 ) -> tuple[Sequence[Listed], str | None]:
     """One page in the order of ``relink_by`` (to the day), and the cursor of the next.
 
     Raises:
         InvalidRequest: the cursor is not one of ours, or belongs to another question.
     """
-    after = _open_cursor(cursor, query) if cursor else None
+    query = query.held_to(caller)
+    after = None if cursor is None else _open_cursor(cursor, query)
     found: list[Listed] = []
     for _ in range(MOST_PAGES):
         page, after = directory.list_accounts(
@@ -85,12 +93,13 @@ def list_accounts(
     return found, None if after is None else _cursor(after, query)
 
 
-def account(directory: Directory, account_id: str) -> Listed:
-    """One account. Raises NotFound."""
+def account(directory: Directory, account_id: str, *, caller: Caller) -> Listed:
+    """One account of this caller's. Raises NotFound."""
     found = directory.read_account(account_id)
     if found is None:
         raise NotFound
     grant, row = found
+    caller.must_reach(row.tenant_id, row.registration)
     return Listed(row, grant)
 
 
@@ -98,6 +107,7 @@ def update(
     directory: Directory,
     account_id: str,
     *,
+    caller: Caller,
     metadata: Mapping[str, str] | None,
     mode: RefreshMode | None,
     policy: RenewalPolicy,
@@ -108,7 +118,7 @@ def update(
     Raises:
         NotFound, AccountUnlinked.
     """
-    listed = account(directory, account_id)
+    listed = account(directory, account_id, caller=caller)
     if listed.account.unlinked_at is not None:
         raise AccountUnlinked(account_id=account_id)
     grant = listed.grant
@@ -127,11 +137,19 @@ def update(
         )
 
     directory.update_account(listed.account, grant, metadata=metadata, mode=mode, due_at=due_at)
-    return account(directory, account_id)
+    return account(directory, account_id, caller=caller)
 
 
 def _cursor(after: str, query: Query) -> str:
-    body = json.dumps([query.fingerprint(), after]).encode()
+    """A place in a list, and the question that led there.
+
+    It carries no power: with it a caller gets what it would get without it, later in the order. So
+    no key is needed, only that a cursor of another tenant, of another question or of nobody's
+    making is told from its own (docs/decisions, 017).
+    """
+    question = [query.tenant_id, query.registrations, query.end_user_id, query.status]
+    text = json.dumps([*question, query.relink_within_days, after])
+    body = hashlib.sha256(text.encode()).digest()[:16] + after.encode()
     return base64.urlsafe_b64encode(body).rstrip(b"=").decode()
 
 
@@ -139,9 +157,10 @@ def _open_cursor(cursor: str, query: Query) -> str:
     problem = InvalidRequest("cursor is not one that this list gave; start without a cursor")
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        question, after = json.loads(base64.urlsafe_b64decode(padded))
-    except (ValueError, TypeError):
+        after = base64.urlsafe_b64decode(padded)[16:].decode()
+    except ValueError:
         raise problem from None
-    if question != query.fingerprint() or not isinstance(after, str) or len(after) > 200:
+    # Made again and compared as a whole, so that no second spelling of it is a cursor either.
+    if not after or _cursor(after, query) != cursor:
         raise problem
     return after

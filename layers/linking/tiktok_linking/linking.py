@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from tiktok_linking.accounts import Account, Grant, RefreshMode, Secret, account_id, grant_id
+from tiktok_linking.callers import Caller
 from tiktok_linking.deadlines import (
     PROFILE_TIME,
     REVOKE_TIME,
@@ -296,6 +297,7 @@ class Linking:
         code: Secret,
         end_user_id: str,
         *,
+        caller: Caller,
         render: Render,
         deadline: datetime,
     ) -> str:
@@ -304,7 +306,7 @@ class Linking:
         The completion code works once. A repeat by the same user gives the first result.
 
         Raises:
-            NotFound, StateMismatch: no such session, or not its completion code.
+            NotFound, StateMismatch: no such session of this caller's, or not its completion code.
             UserMismatch: somebody else is signed in; what was parked is gone.
             LinkSessionExpired, LinkSessionCancelled, LinkSessionUsed: too late, or being completed
                 right now (``retry_after``).
@@ -313,7 +315,7 @@ class Linking:
         """
         try:
             session, attempt, parked = self.sessions.claim(
-                session_id, secret_hash(code.reveal()), now=self.now()
+                session_id, secret_hash(code.reveal()), caller=caller, now=self.now()
             )
         except NotClaimable as refusal:
             return self._completed_before(refusal, end_user_id)

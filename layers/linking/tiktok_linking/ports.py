@@ -23,6 +23,7 @@ from tiktok_linking.accounts import (
     Secret,
     grant_id,
 )
+from tiktok_linking.callers import Caller
 from tiktok_linking.circuit import Circuit
 from tiktok_linking.oauth import ClientCredentials, TokenAnswer
 from tiktok_linking.sessions import (
@@ -390,9 +391,9 @@ class Sessions(Protocol):
         """
 
     def claim(
-        self, session_id: str, completion_hash: str, *, now: datetime
+        self, session_id: str, completion_hash: str, *, caller: Caller, now: datetime
     ) -> tuple[LinkSession, Attempt, ParkedCode]:
-        """Take what is parked, once.
+        """Take what is parked in a session of this caller's, once.
 
         Raises: NotFound, and ``NotClaimable`` for all else.
         """
@@ -412,8 +413,8 @@ class Sessions(Protocol):
     ) -> None:
         """Write the result and forget what was parked. A completed session is never overwritten."""
 
-    def cancel(self, session_id: str, *, now: datetime) -> LinkSession:
-        """Cancel for the team.
+    def cancel(self, session_id: str, *, caller: Caller, now: datetime) -> LinkSession:
+        """Cancel a session of this caller's for the team.
 
         Raises: NotFound, LinkSessionUsed.
         """

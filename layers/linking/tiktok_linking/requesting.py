@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tiktok_linking.accounts import Account
+from tiktok_linking.callers import Caller
 from tiktok_linking.errors import InvalidRequest
 from tiktok_linking.oauth import BASIC_SCOPE
 from tiktok_linking.ports import SessionRequest
@@ -26,16 +27,19 @@ class Stack:
     """``app`` is enforced for every session; ``browser`` is what a session may say no to."""
 
 
-def new_session(wanted: SessionRequest, *, stack: Stack, now: datetime) -> LinkSession:
-    """Make a session as asked.
+def new_session(
+    wanted: SessionRequest, *, caller: Caller, stack: Stack, now: datetime
+) -> LinkSession:
+    """Make a session as asked, in the caller's tenant.
 
     Raises:
         InvalidRequest: an unknown registration, a scope, a return address or a way of completion
             that is not allowed.
     """
-    registration = wanted.app_registration or stack.registrations[0]
-    if registration not in stack.registrations:
-        raise InvalidRequest("app_registration is not one of: " + ", ".join(stack.registrations))
+    registrations = caller.registrations_of(stack.registrations)
+    registration = wanted.app_registration or registrations[0]
+    if registration not in registrations:
+        raise InvalidRequest("app_registration is not one of: " + ", ".join(registrations))
     if wanted.return_url is not None and not is_allowed(wanted.return_url, stack.return_origins):
         raise InvalidRequest("return_url is not on an allowed origin (parameter ReturnOrigins)")
     completion = wanted.completion or stack.completion
@@ -50,7 +54,7 @@ def new_session(wanted: SessionRequest, *, stack: Stack, now: datetime) -> LinkS
         app_registration=registration,
         end_user_id=wanted.end_user_id,
         end_user_label=wanted.end_user_label,
-        tenant_id=wanted.tenant_id,
+        tenant_id=caller.tenant_of(wanted.tenant_id),
         scopes_required=required,
         scopes_optional=optional,
         return_url=wanted.return_url,
@@ -65,7 +69,7 @@ def new_session(wanted: SessionRequest, *, stack: Stack, now: datetime) -> LinkS
 
 
 def relink_session(
-    wanted: SessionRequest, account: Account, *, stack: Stack, now: datetime
+    wanted: SessionRequest, account: Account, *, caller: Caller, stack: Stack, now: datetime
 ) -> LinkSession:
     """Make a session that ends well only with the same TikTok account.
 
@@ -80,7 +84,8 @@ def relink_session(
         end_user_label=wanted.end_user_label or account.end_user_label,
         metadata=dict(account.metadata),
     )
-    return replace(new_session(bound, stack=stack, now=now), relink_account_id=account.id)
+    session = new_session(bound, caller=caller, stack=stack, now=now)
+    return replace(session, relink_account_id=account.id)
 
 
 def _scopes(wanted: SessionRequest, stack: Stack) -> tuple[tuple[str, ...], tuple[str, ...]]:

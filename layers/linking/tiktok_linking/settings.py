@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from tiktok_linking.callers import Tenant, read_caller_tenants
 from tiktok_linking.oauth import is_scope
 from tiktok_linking.return_urls import is_origin
 from tiktok_linking.sessions import Completion
@@ -25,15 +26,23 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "TIKTOK_API_BASE_URL",
         "WARM_FOR_HOURS",
         "HEALTH_CHECK_DAYS",
+        "CALLER_TENANTS",
     ),
-    "sessions": ("SESSIONS_TABLE", "ACCOUNTS_TABLE", "APP_REGISTRATIONS", "SCOPES_REQUIRED"),
-    "accounts": ("ACCOUNTS_TABLE", "WARM_FOR_HOURS", "HEALTH_CHECK_DAYS"),
+    "sessions": (
+        "SESSIONS_TABLE",
+        "ACCOUNTS_TABLE",
+        "APP_REGISTRATIONS",
+        "SCOPES_REQUIRED",
+        "CALLER_TENANTS",
+    ),
+    "accounts": ("ACCOUNTS_TABLE", "WARM_FOR_HOURS", "HEALTH_CHECK_DAYS", "CALLER_TENANTS"),
     "tokens": (
         "ACCOUNTS_TABLE",
         "SEALING_KEY_ARN",
         "REFRESH_FUNCTION",
         "WARM_FOR_HOURS",
         "HEALTH_CHECK_DAYS",
+        "CALLER_TENANTS",
     ),
     "unlink": (
         "ACCOUNTS_TABLE",
@@ -42,6 +51,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "APP_SECRET_ARN",
         "REFRESH_FUNCTION",
         "TIKTOK_API_BASE_URL",
+        "CALLER_TENANTS",
     ),
     "refresh": (
         "ACCOUNTS_TABLE",
@@ -99,6 +109,7 @@ class Settings:
     return_origins: tuple[str, ...] = ()
     completion: Completion = Completion.BROWSER
     verification_files: Mapping[str, str] = field(default_factory=dict)
+    caller_tenants: Mapping[str, Tenant] = field(default_factory=dict)
     sessions_table: str = ""
     accounts_table: str = ""
     sealing_key_arn: str = ""
@@ -126,11 +137,13 @@ class Settings:
             )
         problems = [f"{name} is not set" for name in NEEDS[function] if not env.get(name)]
         read = _Reader(env, problems)
+        registrations = read.registrations("APP_REGISTRATIONS")
         settings = cls(
             function=function,
             app_name=env.get("APP_NAME") or "the app",
             public_base_url=read.base_url("PUBLIC_BASE_URL"),
-            app_registrations=read.registrations("APP_REGISTRATIONS"),
+            app_registrations=registrations,
+            caller_tenants=read.caller_tenants("CALLER_TENANTS", registrations),
             scopes_required=read.scopes("SCOPES_REQUIRED"),
             scopes_optional=read.scopes("SCOPES_OPTIONAL"),
             return_origins=read.origins("RETURN_ORIGINS"),
@@ -199,6 +212,20 @@ class _Reader:
                 return {}
             found[registration] = client_key
         return found
+
+    def caller_tenants(self, name: str, registrations: Mapping[str, str]) -> dict[str, Tenant]:
+        """A list that is not understood opens nothing: nobody is served until it is mended."""
+        if not self.env.get(name):
+            return {}
+        try:
+            tenants = read_caller_tenants(self.env[name])
+        except ValueError as error:
+            self.problems.append(f"{name}: {error}")
+            return {}
+        named = {each for tenant in tenants.values() for each in tenant.registrations}
+        if registrations and not named <= registrations.keys():
+            self.problems.append(f"{name} names an app registration that is none of the stack's")
+        return tenants
 
     def completion(self, name: str) -> Completion:
         """Unset means the default; what is no mode is not taken for the laxer one in silence."""

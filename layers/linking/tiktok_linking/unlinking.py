@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tiktok_linking.accounts import Account, Grant, Status
+from tiktok_linking.callers import Caller
 from tiktok_linking.errors import (
     Misconfigured,
     NotFound,
@@ -28,6 +29,9 @@ logger = logging.getLogger("tiktok_linking.unlinking")
 
 REVOKE_MARGIN = timedelta(seconds=30)
 LINKED_AGAIN = "linked_again"
+SHARED_GRANT = "shared_grant"
+POLICY = "policy"
+"""All that a caller who is held to a tenant learns of links that may be another tenant's."""
 A_CALLBACK_TAKES = timedelta(seconds=60)
 """The callback's whole life and more: between its grant and its account row lies less."""
 
@@ -60,27 +64,36 @@ class Unlinking:
     door: RefreshDoor
     now: Callable[[], datetime]
 
-    def unlink(self, account_id: str, *, revoke: bool) -> Unlinked:
+    def unlink(self, account_id: str, *, caller: Caller, revoke: bool) -> Unlinked:
         """Unlink one account; with the last one, disconnect the app at TikTok and forget tokens.
 
         Safe to repeat: a second call finishes what a first one could not.
 
         Raises:
-            NotFound: no such account.
+            NotFound: no such account of this caller's.
             StoreUnavailable: retryable.
         """
         grant, accounts = self.links.read_partition(account_id)
         account = next((a for a in accounts if a.id == account_id), None)
         if account is None:
             raise NotFound
+        caller.must_reach(account.tenant_id, account.registration)
         if account.unlinked_at is None:
             self.links.mark_unlinked(account, now=self.now())
             # Of two that unlink at once, the one that looks later finds itself the last.
             grant, accounts = self.links.read_partition(account_id)
             if any(a.unlinked_at is None for a in accounts if a.id == account_id):
                 return Unlinked(Revocation.NOT_DONE, LINKED_AGAIN)
+        result = self._end_if_last(grant, accounts, account_id, revoke=revoke)
+        if caller.tenant is not None and result.reason in (SHARED_GRANT, LINKED_AGAIN):
+            return replace(result, reason=POLICY)
+        return result
+
+    def _end_if_last(
+        self, grant: Grant | None, accounts: Sequence[Account], account_id: str, *, revoke: bool
+    ) -> Unlinked:
         if any(a.unlinked_at is None for a in accounts if a.id != account_id):
-            return Unlinked(Revocation.NOT_DONE, "shared_grant")
+            return Unlinked(Revocation.NOT_DONE, SHARED_GRANT)
         if grant is None or grant.pair is None:
             return _remembered(grant)
         if _is_being_linked(grant, accounts, self.now()):

@@ -18,6 +18,7 @@ from tiktok_linking.accounts import (
     Status,
     action_on_revoked,
 )
+from tiktok_linking.callers import Caller
 from tiktok_linking.errors import (
     AccountRevoked,
     AccountUnlinked,
@@ -72,6 +73,7 @@ class Vending:
         self,
         account_id: str,
         *,
+        caller: Caller,
         min_ttl: timedelta,
         required_scopes: tuple[str, ...] = (),
         rejected: bool = False,
@@ -83,7 +85,7 @@ class Vending:
             ProviderUnavailable, RefreshInProgress, RefreshBackoff, RefreshOutcomeUnknown: no live
                 token is left; retry after ``retry_after`` seconds.
         """
-        grant, account = self._read(account_id)
+        grant, account = self._read(account_id, caller)
         missing = tuple(s for s in required_scopes if s not in grant.scopes)
         if missing:
             raise ScopeNotGranted(missing_scopes=list(missing), account_id=account_id)
@@ -93,7 +95,7 @@ class Vending:
         before = grant.pair
         report: RenewalReport | None = None
         if needs_renewal and grant.status is Status.ACTIVE:
-            grant, account, report = self._renewed(grant, account, min_ttl, rejected)
+            grant, account, report = self._renewed(grant, account, caller, min_ttl, rejected)
 
         now = self.now()
         pair = grant.pair
@@ -120,11 +122,12 @@ class Vending:
             warning=warning,
         )
 
-    def _read(self, account_id: str) -> tuple[Grant, Account]:
+    def _read(self, account_id: str, caller: Caller) -> tuple[Grant, Account]:
         found = self.links.read_link(account_id)
         if found is None:
             raise NotFound
         grant, account = found
+        caller.must_reach(account.tenant_id, account.registration)
         if account.unlinked_at is not None or grant.status is Status.UNLINKED:
             raise AccountUnlinked(account_id=account_id)
         if grant.status is Status.REVOKED:
@@ -143,7 +146,7 @@ class Vending:
         return grant
 
     def _renewed(
-        self, grant: Grant, account: Account, min_ttl: timedelta, rejected: bool
+        self, grant: Grant, account: Account, caller: Caller, min_ttl: timedelta, rejected: bool
     ) -> tuple[Grant, Account, RenewalReport]:
         """Go through the one door; a loser of a race waits for the winner's token."""
         before = grant.pair
@@ -152,7 +155,7 @@ class Vending:
         )
         give_up_at = self.now() + LOSER_WAITS
         while True:
-            grant, account = self._read(account.id)
+            grant, account = self._read(account.id, caller)
             done = grant.status is not Status.ACTIVE or _is_newer(grant.pair, before)
             if report.outcome is not Outcome.IN_PROGRESS or done or self.now() >= give_up_at:
                 return grant, account, report

@@ -19,6 +19,7 @@ from tiktok_linking.adapters.dynamodb import (
     at_ms,
     from_ms,
 )
+from tiktok_linking.callers import Caller
 from tiktok_linking.errors import (
     IdempotencyConflict,
     LinkSessionCancelled,
@@ -208,17 +209,19 @@ class SessionTable:
         return True
 
     def claim(
-        self, session_id: str, completion_hash: str, *, now: datetime
+        self, session_id: str, completion_hash: str, *, caller: Caller, now: datetime
     ) -> tuple[LinkSession, Attempt, ParkedCode]:
         """See ports.Sessions. One write decides who completes."""
         taker = secrets.token_bytes(8)
+        own, held_to = _own(caller)
         try:
             item = self._table.update(
                 _key(session_key(session_id)),
                 Update(sets={"pw": taker, "bu": now + FINISHING_TAKES}, removes=("ev",)),
                 condition="st = :awaiting AND ph = :hash AND pe > :now AND attribute_exists(pc)"
-                f" AND attribute_not_exists(pw) AND {_NOT_BUSY}",
-                values={
+                f" AND attribute_not_exists(pw) AND {_NOT_BUSY}{own}",
+                values=held_to
+                | {
                     ":awaiting": SessionStatus.AWAITING_COMPLETION.value,
                     ":hash": completion_hash,
                     ":now": now,
@@ -228,6 +231,7 @@ class SessionTable:
         except ConditionFailed as failed:
             if not failed.old:
                 raise NotFound from None
+            caller.must_reach(failed.old.get("tn"), failed.old["rg"])
             if failed.old.get("pw") != taker:
                 raise NotClaimable(
                     _session(failed.old),
@@ -279,8 +283,9 @@ class SessionTable:
         except ConditionFailed:
             return
 
-    def cancel(self, session_id: str, *, now: datetime) -> LinkSession:
+    def cancel(self, session_id: str, *, caller: Caller, now: datetime) -> LinkSession:
         """See ports.Sessions."""
+        own, held_to = _own(caller)
         try:
             item = self._table.update(
                 _key(session_key(session_id)),
@@ -292,17 +297,28 @@ class SessionTable:
                     },
                     removes=("pc",),
                 ),
-                condition=f"attribute_exists(pk) AND st <> :completed AND {_NOT_BUSY}",
-                values={":completed": SessionStatus.COMPLETED.value, ":now": now},
+                condition=f"attribute_exists(pk) AND st <> :completed AND {_NOT_BUSY}{own}",
+                values=held_to | {":completed": SessionStatus.COMPLETED.value, ":now": now},
                 returns_new=True,
             )
         except ConditionFailed as failed:
             if not failed.old:
                 raise NotFound from None
+            caller.must_reach(failed.old.get("tn"), failed.old["rg"])
             busy = failed.old["st"] != SessionStatus.COMPLETED.value
             wait = int(FINISHING_TAKES.total_seconds()) if busy else None
             raise LinkSessionUsed(retry_after=wait) from None
         return _session(item)
+
+
+def _own(caller: Caller) -> tuple[str, Item]:
+    """The part of a condition that holds a caller to its tenant, in the write itself."""
+    if caller.tenant is None:
+        return "", {}
+    values: Item = {":tenant": caller.tenant.id}
+    names = {f":rg{number}": name for number, name in enumerate(caller.tenant.registrations)}
+    within = f" AND rg IN ({', '.join(names)})" if names else ""
+    return " AND tn = :tenant" + within, values | names
 
 
 def _why_not_started(old: Item, nonce: str, now: datetime) -> Exception:

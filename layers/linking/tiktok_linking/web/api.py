@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from tiktok_linking.accounts import Status, action_on_revoked, days_until
+from tiktok_linking.callers import Caller
 from tiktok_linking.directory import Listed
 from tiktok_linking.errors import ActionBy, LinkingError, NotFound
 from tiktok_linking.sessions import ACTION_BY, LinkSession, SessionStatus
@@ -58,19 +58,14 @@ HEADERS = {
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
 
+_FORBIDDEN = Response(403, json.dumps({"message": "Forbidden"}), HEADERS)
+
 _STATUS_ACTION = {
     "active": ActionBy.NOBODY,
     "relink_required": ActionBy.END_USER,
     "revoked": ActionBy.END_USER,
     "unlinked": ActionBy.NOBODY,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The backend that signed the request: its principal with the session name cut off."""
-
-    principal: str
 
 
 Endpoint = Callable[[Request, Caller], Response]
@@ -103,7 +98,11 @@ def problem(error: LinkingError, request_id: str) -> Response:
 
 
 def serve(
-    endpoints: Mapping[str, Endpoint], event: Mapping[str, Any], request_id: str
+    endpoints: Mapping[str, Endpoint],
+    event: Mapping[str, Any],
+    request_id: str,
+    *,
+    caller_of: Callable[[str], Caller | None],
 ) -> dict[str, Any]:
     """Answer one request of a signed route.
 
@@ -113,11 +112,15 @@ def serve(
     def routed() -> Response:
         request = Request.from_event(event)
         if request.caller is None:
-            return Response(403, json.dumps({"message": "Forbidden"}), HEADERS)
+            return _FORBIDDEN
+        caller = caller_of(request.caller)
+        if caller is None:
+            logger.warning("caller refused", extra={"event": "caller_refused"})
+            return _FORBIDDEN
         endpoint = endpoints.get(request.route)
         if endpoint is None:
             raise NotFound
-        return endpoint(request, Caller(principal_of(request.caller)))
+        return endpoint(request, caller)
 
     return guarded(routed, request_id).as_event()
 
@@ -141,12 +144,6 @@ def log_defect(error: Exception) -> None:
         trace = trace.tb_next
     where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else "?"
     logger.error("unexpected error", extra={"error": type(error).__name__, "where": where})
-
-
-def principal_of(arn: str) -> str:
-    """``arn:…:assumed-role/NAME/session`` → ``NAME``; other principals by their last part."""
-    parts = arn.split("/")
-    return parts[1] if ":assumed-role" in parts[0] and len(parts) > 2 else parts[-1]
 
 
 def instant(moment: datetime | None) -> str | None:
