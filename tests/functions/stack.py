@@ -253,14 +253,14 @@ def _lead_to_refresh(lambda_api: Loopback, stack: RunningStack) -> None:
 
 
 @contextmanager
-def running_stack() -> Iterator[RunningStack]:
+def running_stack(**wished: str) -> Iterator[RunningStack]:
     """The stack's resources and variables; ``reset`` comes before each use."""
     parameters = {
         "ReturnOrigins": "https://app.example.com",
         "ScopesOptional": "video.list",
         "LogLevel": "DEBUG",
         "VerificationFiles": "tiktokExample42.txt=tiktok-developers-site-verification=Example42",
-    }
+    } | wished
     with (
         pytest.MonkeyPatch.context() as patch,
         loopback() as tiktok,

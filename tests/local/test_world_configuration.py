@@ -83,6 +83,26 @@ def test_callers_are_added_to_the_one_that_is_always_there(installed: Mapping[st
     assert settings.callers[1:] == (Caller("a", "1", "a"), Caller("b", "2:3", "b"))
 
 
+@pytest.mark.parametrize("value", ["a", "a:", ":1", "a/b:1", "\u0430:1", "test:1", "a:1,a:2"])
+def test_a_caller_has_a_name_of_its_own_such_as_iam_gives(
+    installed: Mapping[str, str], value: str
+) -> None:
+    with pytest.raises(ConfigurationRefused, match="LOCAL_CALLERS"):
+        world_settings({**installed, "LOCAL_CALLERS": value})
+
+
+def test_callers_are_mapped_in_the_form_of_the_stacks_parameter(
+    installed: Mapping[str, str],
+) -> None:
+    given = "a=acme,b=umbrella:second"
+    settings = world_settings({**installed, "CALLER_TENANTS": given})
+
+    assert settings.stack_parameters()["CallerTenants"] == given
+    for value in ("a", "a=", "a=b,", "a=b:", "a=b, c=d", "*=b"):
+        with pytest.raises(ConfigurationRefused, match="CALLER_TENANTS"):
+            world_settings({**installed, "CALLER_TENANTS": value})
+
+
 def test_return_origins_are_added_to_the_sample_products(installed: Mapping[str, str]) -> None:
     settings = world_settings(
         {**installed, "RETURN_ORIGINS": "https://a.example,https://b.example"}

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from local.configuration import CALLER_TENANTS_FORM
+from tiktok_linking.callers import NO_TENANTS, read_caller_tenants
 from tiktok_linking.oauth import is_scope
 from tiktok_linking.return_urls import is_origin
 from tiktok_linking.settings import NEEDS, Settings
@@ -44,6 +46,31 @@ ANSWERS = [
                 ",https://a.example",
                 "https://a.example.",
             ),
+        ],
+    ),
+    (
+        "CallerTenants",
+        [
+            "",
+            "backend=acme",
+            "a=acme,b=acme",
+            "Team_1.b+x@y=org/3:default,b=c~1:second+third-app",
+        ],
+        [
+            "none",
+            "backend",
+            "backend=",
+            "=acme",
+            "a=b,",
+            "a=b, c=d",
+            "a=b:",
+            "a=b:Second",
+            "a=b:second+",
+            "a=b=c",
+            "path/a=b",
+            "*=acme",
+            "r\u043ele=acme",
+            "a=\u0430cme",
         ],
     ),
     ("CustomDomainName", ["", "link.example.com"], ["https://link.example.com", "link", "a..b"]),
@@ -97,8 +124,47 @@ def test_the_code_accepts_what_the_template_accepts() -> None:
         assert len(Settings.from_env(given).verification_files) == len(answer.split(",")) - (
             not answer
         )
+    for answer in filter(None, accepted["CallerTenants"]):
+        assert len(read_caller_tenants(answer)) == len(answer.split(","))
     for answer in accepted["ScopesRequired"] + accepted["ScopesOptional"]:
         assert all(is_scope(scope) for scope in answer.split(",") if scope)
+
+
+def test_what_deploys_as_a_map_of_callers_is_read_by_code_and_local_world_alike(
+    template: dict[str, Any],
+) -> None:
+    """The pattern is the last word before a deployment; the code refuses what gets past it."""
+    pattern = template["Parameters"]["CallerTenants"]["AllowedPattern"]
+
+    assert CALLER_TENANTS_FORM.pattern == pattern
+    for refused in next(refused for name, _, refused in ANSWERS if name == "CallerTenants"):
+        if refused != NO_TENANTS:
+            with pytest.raises(ValueError, match=r"."):
+                read_caller_tenants(refused)
+
+
+def test_every_function_with_signed_routes_is_told_who_is_mapped(
+    template: dict[str, Any], functions: dict[str, Any]
+) -> None:
+    signed = {
+        name
+        for name, properties in functions.items()
+        for event in properties.get("Events", {}).values()
+        if event["Type"] == "HttpApi" and event["Properties"]["Path"].startswith("/v1/")
+    }
+
+    told = {
+        name: properties["Environment"]["Variables"]["CALLER_TENANTS"]
+        for name, properties in functions.items()
+        if "CALLER_TENANTS" in properties["Environment"]["Variables"]
+    }
+
+    given = {"Fn::If": ["HasCallerTenants", {"Ref": "CallerTenants"}, NO_TENANTS]}
+    assert told == dict.fromkeys(signed, given)
+    assert all("CALLER_TENANTS" in NEEDS[name] for name in signed)
+    assert template["Conditions"]["HasCallerTenants"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "CallerTenants"}, ""]}]
+    }
 
 
 def test_every_parameter_explains_itself(template: dict[str, Any]) -> None:

@@ -201,6 +201,27 @@ def test_the_endpoint_hears_who_calls() -> None:
     assert seen == [Caller("example-backend")]
 
 
+def test_a_caller_whom_the_stack_cannot_place_reaches_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def endpoint(request: Request, caller: Caller) -> Response:
+        pytest.fail("nobody must reach an endpoint")
+
+    response = serve({ROUTE: endpoint}, event(), "r", caller_of=lambda _: None)
+
+    assert (response["statusCode"], body_of(response)) == (403, {"message": "Forbidden"})
+    assert [vars(record)["event"] for record in caplog.records] == ["caller_refused"]
+
+
+def test_settings_that_cannot_be_read_serve_nobody() -> None:
+    def fails(arn: str) -> Caller | None:
+        raise RuntimeError(arn)
+
+    response = serve({ROUTE: raising(RuntimeError())}, event(), "r", caller_of=fails)
+
+    assert response["statusCode"] == 500
+
+
 def test_an_unknown_route_is_not_found() -> None:
     response = serve({}, event(), "r", caller_of=unmapped)
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes import samples
 from tests.fakes.clock import NOON
+from tiktok_linking.callers import Caller, Tenant
 from tiktok_linking.errors import InvalidRequest
 from tiktok_linking.ports import SessionRequest
 from tiktok_linking.requesting import Stack, new_session, relink_session
@@ -186,3 +187,26 @@ def test_a_relink_is_completed_as_any_session() -> None:
     assert made.completion is Completion.APP
     with pytest.raises(InvalidRequest, match="needs a return_url"):
         relink_session(WANTED, samples.account(), caller=samples.BACKEND, stack=strict, now=NOON)
+
+
+# -- a caller that is held to a tenant ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [None, "acme", "another"])
+def test_a_mapped_callers_session_is_its_tenants(asked: str | None) -> None:
+    caller = Caller("backend-of-acme", Tenant("acme"))
+
+    made = new_session(replace(WANTED, tenant_id=asked), caller=caller, stack=STACK, now=NOON)
+
+    assert (made.tenant_id, made.app_registration) == ("acme", "default")
+
+
+def test_a_caller_with_registrations_of_its_own_gets_no_other() -> None:
+    caller = Caller("backend-of-acme", Tenant("acme", ("sandbox",)))
+
+    assert new_session(WANTED, caller=caller, stack=STACK, now=NOON).app_registration == "sandbox"
+    for refused in ("default", "unknown"):
+        wanted = replace(WANTED, app_registration=refused)
+        with pytest.raises(InvalidRequest) as refusal:
+            new_session(wanted, caller=caller, stack=STACK, now=NOON)
+        assert refusal.value.detail == "app_registration is not one of: sandbox"

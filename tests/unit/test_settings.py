@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tiktok_linking.callers import Tenant
 from tiktok_linking.settings import MAY_BE_EMPTY, NEEDS, ConfigurationError, Settings
 
 COMPLETE = {
@@ -190,4 +191,27 @@ def test_files_are_read_by_name_and_may_hold_an_equals_sign() -> None:
 def test_files_of_another_form_are_named(files: str) -> None:
     assert problems("webhook", VERIFICATION_FILES=files) == [
         "VERIFICATION_FILES is not a list of name=content"
+    ]
+
+
+@pytest.mark.parametrize("function", ["sessions", "accounts", "tokens", "unlink", "callback"])
+@pytest.mark.parametrize("value", ["", "backend", "a=b,", "a=t,A=u", "*=acme", "a=canary canary"])
+def test_a_map_of_callers_that_is_not_understood_serves_nobody(function: str, value: str) -> None:
+    (problem,) = problems(function, CALLER_TENANTS=value)
+
+    assert problem.startswith("CALLER_TENANTS")
+    assert "canary" not in problem
+
+
+def test_callers_are_mapped_to_tenants_or_nobody_is() -> None:
+    assert settings("tokens", CALLER_TENANTS="none").caller_tenants == {}
+    assert settings("tokens").caller_tenants == {
+        "backend-of-acme": Tenant("acme"),
+        "team.b@x": Tenant("b", ("sandbox", "default")),
+    }
+
+
+def test_a_tenant_cannot_be_given_a_registration_that_is_not_there() -> None:
+    assert problems("sessions", CALLER_TENANTS="a=b:third") == [
+        "CALLER_TENANTS names an app registration that is none of the stack's"
     ]

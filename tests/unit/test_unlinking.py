@@ -10,6 +10,7 @@ import pytest
 from tests.fakes import samples
 from tests.unit.stage import Stage
 from tiktok_linking.accounts import Account, RelinkReason, Status
+from tiktok_linking.callers import Caller, Tenant
 from tiktok_linking.errors import (
     Misconfigured,
     NoAnswer,
@@ -30,8 +31,10 @@ def account(stage: Stage) -> Account:
     return stage.link()
 
 
-def unlink(stage: Stage, account: Account, *, revoke: bool = True) -> Unlinked:
-    return stage.unlinking().unlink(account.id, caller=samples.BACKEND, revoke=revoke)
+def unlink(
+    stage: Stage, account: Account, *, revoke: bool = True, caller: Caller = samples.BACKEND
+) -> Unlinked:
+    return stage.unlinking().unlink(account.id, caller=caller, revoke=revoke)
 
 
 def access_token(stage: Stage) -> str:
@@ -454,3 +457,56 @@ def test_linking_again_revives_the_account(stage: Stage, account: Account) -> No
     row = stage.accounts.account(account.id)
     assert row == replace(again, linked_at=account.linked_at)
     assert stage.grant().status is Status.ACTIVE
+
+
+# -- a caller that is held to a tenant ----------------------------------------------------------
+
+ONE = Caller("backend-of-1", Tenant("t_1"))
+
+
+def of_tenant(stage: Stage, tenant: str) -> Account:
+    """A tenant's link to the TikTok account that ``account`` has linked, too."""
+    stage.clock.advance(minutes=1)
+    row = samples.account(tenant_id=tenant, at=stage.clock.now)
+    stage.accounts.save_account(row)
+    return row
+
+
+def test_a_mapped_caller_learns_of_no_other_link_but_that_policy_kept_the_grant(
+    stage: Stage, account: Account
+) -> None:
+    own = of_tenant(stage, "t_1")
+
+    assert unlink(stage, own, caller=ONE) == Unlinked(Revocation.NOT_DONE, "policy")
+    assert stage.tiktok.revoked == []
+    assert stage.grant().status is Status.ACTIVE
+
+
+def test_a_mapped_caller_learns_of_no_link_that_is_made_in_this_moment(
+    stage: Stage, account: Account
+) -> None:
+    own = of_tenant(stage, "t_1")
+    unlink(stage, account)
+    stage.happenings.before("links.mark_revoking", lambda: another(stage))
+
+    assert unlink(stage, own, caller=ONE) == Unlinked(Revocation.NOT_DONE, "policy")
+    assert stage.grant().status is Status.ACTIVE
+
+
+def test_a_mapped_caller_that_is_the_last_revokes_as_anybody(
+    stage: Stage, account: Account
+) -> None:
+    own = of_tenant(stage, "t_1")
+    unlink(stage, account)
+
+    assert unlink(stage, own, caller=ONE) == Unlinked(Revocation.DONE)
+
+
+def test_anothers_account_is_not_found_and_stays_linked(stage: Stage, account: Account) -> None:
+    other = of_tenant(stage, "t_2")
+
+    for row in (account, other):
+        with pytest.raises(NotFound):
+            unlink(stage, row, caller=ONE)
+
+        assert stage.accounts.account(row.id).unlinked_at is None
