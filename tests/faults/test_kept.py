@@ -12,7 +12,7 @@ from tests.faults.kept import Found, Kept, Part
 from tests.faults.oracle import Verdict
 
 PART = Part("strict", "refresh, plan", 0, 2, every=9)
-FOUND = Found([Verdict(Case("refresh, plan", ()), "ok")], 12.5)
+FOUND = Found([Verdict(Case("refresh, plan"), "ok")], 12.5)
 
 
 def test_what_a_part_found_is_there_for_the_next_run(tmp_path: Path) -> None:
