@@ -849,7 +849,7 @@ def _(stage: Stage) -> requests.Response:
 
 @gives("startAuthorization", 404)
 def _(stage: Stage) -> requests.Response:
-    return stage.world.get(f"/authorize?{urlencode({'n': 'x', 'session': new_session_id()})}")
+    return stage.world.get(f"/authorize?{urlencode({'n': 'N' * 22, 'session': new_session_id()})}")
 
 
 @gives("startAuthorization", 429)
