@@ -12,6 +12,7 @@ from tests.fakes import samples
 from tests.fakes.clock import NOON
 from tests.fakes.sessions import SessionsInMemory
 from tiktok_linking.adapters.session_table import SessionTable
+from tiktok_linking.callers import Caller, Tenant
 from tiktok_linking.errors import (
     IdempotencyConflict,
     LinkingError,
@@ -677,3 +678,53 @@ def test_a_result_throws_away_what_was_parked_and_knows_its_code(
     refusal = claim_fails(sessions, session)
     assert refusal.is_its_code
     assert (refusal.session.parked, refusal.session.answer) == (None, "said")
+
+
+# -- callers that are held to a tenant ----------------------------------------------------------
+
+ACME = Tenant("acme")
+
+
+@pytest.mark.parametrize(
+    ("tenant_id", "held_to", "may"),
+    [
+        ("acme", ACME, True),
+        ("acme", Tenant("acme", ("other", "default")), True),
+        ("acme", Tenant("acme", ("other",)), False),
+        ("umbrella", ACME, False),
+        (None, ACME, False),
+        ("acme ", ACME, False),
+    ],
+)
+def test_only_its_own_tenants_caller_claims_and_cancels_a_session(
+    sessions: Sessions, tenant_id: str | None, held_to: Tenant, may: bool
+) -> None:
+    session = create(sessions, samples.link_session(tenant_id=tenant_id))
+    state = start(sessions, session)
+    sessions.consume(state, COOKIE, now=NOON)
+    assert park(sessions, state)
+    before = read(sessions, session)
+    caller = Caller("backend", held_to)
+
+    if may:
+        assert sessions.claim(session.id, RELEASE, caller=caller, now=NOON)[2] == parked(state)
+        after = sessions.cancel(session.id, caller=caller, now=NOON + timedelta(seconds=31))
+        assert after.status is SessionStatus.CANCELLED
+        return
+    for release in (RELEASE, "of nobody"):
+        with pytest.raises(NotFound):
+            sessions.claim(session.id, release, caller=caller, now=NOON)
+    with pytest.raises(NotFound):
+        sessions.cancel(session.id, caller=caller, now=NOON)
+    assert read(sessions, session) == before
+
+
+def test_another_tenants_session_is_not_found_whatever_became_of_it(sessions: Sessions) -> None:
+    session = create(sessions, samples.link_session(tenant_id="umbrella"))
+    finish(sessions, session, SessionStatus.COMPLETED)
+    caller = Caller("backend", ACME)
+
+    with pytest.raises(NotFound):
+        sessions.cancel(session.id, caller=caller, now=NOON)
+    with pytest.raises(NotFound):
+        sessions.claim(session.id, RELEASE, caller=caller, now=NOON)
