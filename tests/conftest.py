@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from local.testing import WorldHandle
     from tests.flows.journey import Journey
 
+MAPPED_CALLERS = (
+    ("acme-backend", "secret-of-acme"),
+    ("umbrella-backend", "secret-of-umbrella"),
+    ("umbrella-jobs", "secret-of-umbrellas-jobs"),
+    ("Acme-Backend", "secret-of-a-look-alike"),
+)
+"""Callers of the shared world beside `test`, who is mapped to nobody."""
+CALLER_TENANTS = "acme-backend=acme,umbrella-backend=umbrella:second,umbrella-jobs=umbrella"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: needs Chromium")
@@ -26,7 +35,8 @@ def world() -> Iterator[WorldHandle]:
     """One world for all tests that can share it: each with users of its own in it."""
     from local.testing import running_world
 
-    with running_world() as world:
+    callers = ",".join(f"{name}:{secret}" for name, secret in MAPPED_CALLERS)
+    with running_world(LOCAL_CALLERS=callers, CALLER_TENANTS=CALLER_TENANTS) as world:
         yield world
 
 

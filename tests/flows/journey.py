@@ -29,14 +29,16 @@ def new_http() -> requests.Session:
 class Backend:
     """The team's backend: signs its calls with its own AWS credentials."""
 
-    def __init__(self, gateway: str) -> None:
+    def __init__(self, gateway: str, caller: tuple[str, str] = ("test", "test")) -> None:
         self._gateway = gateway
+        self._caller = caller
         self._http = new_http()
 
     def call(
         self, method: str, path: str, body: Json | None = None, /, **query: str
     ) -> requests.Response:
-        request = signed(method, self._gateway + path, json=body, params=query)
+        url = self._gateway + path
+        request = signed(method, url, json=body, params=query, caller=self._caller)
         return self._http.send(request, allow_redirects=False, timeout=35)
 
     def get(self, path: str, **query: str) -> Json:
@@ -138,9 +140,9 @@ class Linked:
 class Journey:
     """A running world with somebody in front of it."""
 
-    def __init__(self, world: WorldHandle) -> None:
+    def __init__(self, world: WorldHandle, caller: tuple[str, str] = ("test", "test")) -> None:
         self.world = world
-        self.backend = Backend(world.endpoints["gateway"])
+        self.backend = Backend(world.endpoints["gateway"], caller)
         self.tiktok = TikTok(world.endpoints["tiktok"])
 
     def link(

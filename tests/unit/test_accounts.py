@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import unicodedata
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import assume, example, given
@@ -27,6 +30,9 @@ from tiktok_linking.accounts import (
     tenant_key,
     token_fingerprint,
 )
+from tiktok_linking.adapters.records import LIST_SHARDS, account_key, grant_key, listing_key
+from tiktok_linking.errors import InvalidRequest
+from tiktok_linking.web.bodies import read_session_request
 
 # Separators, NUL, bidi and combining characters: what joins and normalisations confuse.
 NASTY = "|#:/.-+\x00\n\u202e\u200b\u0301éé/acct_ls_ "
@@ -96,6 +102,97 @@ def test_two_tenants_never_share_an_index_key(one: str | None, other: str | None
     assume(one != other)
 
     assert tenant_key(one) != tenant_key(other)
+
+
+PAIRS = ("registration", "open_id"), ("open_id", "tenant"), ("tenant", "end_user")
+TWINS = {"a": "\u0430", "e": "\u0435", "o": "\u043e", "i": "\u0456", "c": "\u0441"}
+"""Latin letters and Cyrillic ones that look the same."""
+
+
+def look_alikes(value: str) -> list[str]:
+    """What a person, a database or a library might take for the same id."""
+    forms = [unicodedata.normalize(form, value) for form in ("NFC", "NFD", "NFKC", "NFKD")]
+    return [
+        *forms,
+        value.casefold(),
+        value.upper(),
+        value.strip(),
+        quote(value),
+        quote(quote(value)),
+        unquote(value),
+        value + "\x00",
+        value.partition("\x00")[0],
+        "\u202e" + value,
+        value + "\u200b",
+        value + " ",
+        "".join(TWINS.get(letter, letter) for letter in value),
+        value[:255],
+        value + "a" * 256,
+    ]
+
+
+@given(
+    st.fixed_dictionaries(
+        {"registration": TEXTS, "open_id": TEXTS, "tenant": TEXTS, "end_user": TEXTS}
+    ),
+    st.sampled_from(["registration", "open_id", "tenant", "end_user"]),
+    st.sampled_from(PAIRS),
+    st.data(),
+)
+def test_no_look_alike_and_no_moved_border_leads_to_another_tenants_keys(
+    owner: dict[str, str], field: str, pair: tuple[str, str], data: st.DataObject
+) -> None:
+    """Whatever stands in one of the four, by whoever chose it, only the same four meet."""
+    first, second = pair
+    joined = owner[first] + owner[second]
+    cut = data.draw(st.integers(min_value=0, max_value=len(joined)))
+    others = [owner | {field: twin} for twin in look_alikes(owner[field])]
+    others.append(owner | {first: joined[:cut], second: joined[cut:]})
+    others.append(owner | {first: owner[second], second: owner[first]})
+
+    for other in others:
+        same = other == owner
+        assert (keys(other)["account"] == keys(owner)["account"]) is same
+        is_same_owner = [other[n] == owner[n] for n in ("tenant", "end_user")]
+        assert (keys(other)["owner"] == keys(owner)["owner"]) is all(is_same_owner)
+        assert (keys(other)["listing"] & keys(owner)["listing"] != set()) is is_same_owner[0]
+        is_same_grant = [other[n] == owner[n] for n in ("registration", "open_id")]
+        assert (keys(other)["grant"] == keys(owner)["grant"]) is all(is_same_grant)
+
+
+def keys(owner: dict[str, str]) -> dict[str, Any]:
+    """Every key under which this account is stored or found."""
+    registration, open_id = owner["registration"], owner["open_id"]
+    account = account_id(registration, open_id, owner["tenant"], owner["end_user"])
+    return {
+        "account": tuple(account_key(account).values()),
+        "grant": tuple(grant_key(grant_id(registration, open_id)).values()),
+        "owner": owner_key(owner["tenant"], owner["end_user"]),
+        "listing": {listing_key(owner["tenant"], shard) for shard in range(LIST_SHARDS)},
+    }
+
+
+@given(
+    tenant=st.one_of(TEXTS, st.text(st.sampled_from(NASTY), max_size=300)),
+    end_user=st.one_of(TEXTS, st.text(st.sampled_from(NASTY), max_size=300)),
+)
+def test_what_a_caller_writes_as_an_id_is_kept_to_the_byte_or_refused(
+    tenant: str, end_user: str
+) -> None:
+    body = {"tenant_id": tenant, "end_user_id": end_user}
+    fits = all(1 <= len(text.encode()) <= 256 for text in body.values())
+    if not fits:
+        with pytest.raises(InvalidRequest):
+            read_session_request(body)
+        return
+
+    read = read_session_request(body)
+
+    assert read.tenant_id is not None
+    assert (read.tenant_id.encode(), read.end_user_id.encode()) == (
+        tenant.encode(),
+        end_user.encode(),
+    )
 
 
 @given(TEXTS, TEXTS, TENANTS, TEXTS)
