@@ -27,13 +27,13 @@ class Body(io.BytesIO):
 def client(service: str, status: int, code: str) -> Any:
     """A real client whose every request gets this answer without leaving the process."""
     session: Any = boto3.session.Session("test", "test", region_name="us-east-1")
+    tell_denials(session)
     made = session.client(service)
     body = f'{{"__type": "{code}", "message": "not authorized on {TABLE}"}}'
     made.meta.events.register(
         "before-send",
         lambda request, **_: AWSResponse(request.url, status, {}, Body(body.encode())),  # type: ignore[arg-type]
     )
-    tell_denials(made)
     return made
 
 

@@ -20,13 +20,29 @@ class DeployedRoles:
     """Reads and changes the inline policies that a world was deployed with."""
 
     def __init__(self, world: WorldHandle) -> None:
-        aws = LocalAws(world.endpoints["aws"])
+        aws = self._root = LocalAws(world.endpoints["aws"])
         self._iam = aws.client("iam")
         found = aws.client("cloudformation").describe_stack_resources(StackName=STACK_NAME)
         self._physical = {
             item["LogicalResourceId"]: item["PhysicalResourceId"]
             for item in found["StackResources"]
         }
+
+    def aws_of(self, role: str) -> LocalAws:
+        """The services as a function's role sees them."""
+        arn = self._iam.get_role(RoleName=self._physical[f"{role.capitalize()}FunctionRole"])
+        session = self._root.client("sts").assume_role(
+            RoleArn=arn["Role"]["Arn"], RoleSessionName="test"
+        )["Credentials"]
+        return LocalAws(
+            self._root.endpoint,
+            key=session["AccessKeyId"],
+            secret=session["SecretAccessKey"],
+            token=session["SessionToken"],
+        )
+
+    def physical_id(self, logical_id: str) -> str:
+        return str(self._physical[logical_id])
 
     def policies(self, logical_id: str) -> dict[str, Document]:
         """The policies of a role, by name."""

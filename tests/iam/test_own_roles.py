@@ -12,15 +12,17 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local.aws import ACCOUNT_ID, REGION
 from local.deploy import Template, with_local_changes
 from local.testing import WorldHandle
-from tests.faults.people import Stage
+from tests.faults.people import Stage, grant_of
 from tests.iam.flows import FLOWS, denials
 from tests.iam.powers import NEEDED
 from tests.iam.roles import DeployedRoles
 from tests.template.policies import Power, listed, resource_name
+from tiktok_linking.adapters.records import CIPHERTEXT
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +80,27 @@ def _is_for(record: dict[str, Any], power: Power) -> bool:
     service, _, action = power.action.partition(":")
     call = f"{service}.{'Invoke' if action == 'InvokeFunction' else action}"
     return record.get("call") in (call, f"{call}Batch") or power.action in record["message"]
+
+
+def test_whoever_shows_accounts_is_denied_ciphertext(stage: Stage, deployed: DeployedRoles) -> None:
+    """By the condition on attributes, which MiniStack evaluates for queries alone."""
+    grant = grant_of(stage.link(stage.person()))
+    dynamodb = deployed.aws_of("accounts").client("dynamodb")
+
+    def read(attributes: str) -> set[str]:
+        items = dynamodb.query(
+            TableName=deployed.physical_id("AccountsTable"),
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": grant}},
+            ProjectionExpression=attributes,
+            Select="SPECIFIC_ATTRIBUTES",
+        )["Items"]
+        return {name for item in items for name in item}
+
+    assert read("st, fp") == {"st", "fp"}
+    for ciphertext in CIPHERTEXT:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            read(f"st, {ciphertext}")
 
 
 @pytest.mark.iam

@@ -1,8 +1,8 @@
 """Who may do what: one role for each function, and the table of powers of design and architecture.
 
-The emulators cannot show these: MiniStack ignores dynamodb:LeadingKeys and kms:EncryptionContext,
-moto knows no resource. So the whole of each role is compared with a list written out here. That
-each of these powers is needed is shown by tests/iam.
+The emulators cannot show these: MiniStack ignores dynamodb:LeadingKeys and kms:EncryptionContext
+and sees dynamodb:Attributes in queries alone, moto knows no resource. So the whole of each role is
+compared with a list written out here. That each of these powers is needed is shown by tests/iam.
 """
 
 from __future__ import annotations

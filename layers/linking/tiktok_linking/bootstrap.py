@@ -94,9 +94,7 @@ def _client(
     """A boto3 client with bounded time. The session is shared: loading it costs most."""
     from botocore.config import Config
 
-    from tiktok_linking.adapters.denials import tell_denials
-
-    client = _session().client(
+    return _session().client(
         service,
         config=Config(
             connect_timeout=connect_timeout,
@@ -107,15 +105,17 @@ def _client(
             user_agent="tiktok-link",
         ),
     )
-    tell_denials(client)
-    return client
 
 
 @functools.cache
 def _session() -> Any:
     import boto3
 
-    return boto3.session.Session()
+    from tiktok_linking.adapters.denials import tell_denials
+
+    session = boto3.session.Session()
+    tell_denials(session)
+    return session
 
 
 @functools.cache

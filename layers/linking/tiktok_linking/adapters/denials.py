@@ -8,9 +8,9 @@ from typing import Any
 logger = logging.getLogger("tiktok_linking.denials")
 
 
-def tell_denials(client: Any) -> None:
-    """Log each call of this client that AWS denies: its name, nothing of the request."""
-    client.meta.events.register("after-call", _look)
+def tell_denials(session: Any) -> None:
+    """Log each call of this boto3 session that AWS denies: its name, nothing of the request."""
+    session.events.register("after-call", _look)
 
 
 def _look(*, http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
