@@ -20,6 +20,7 @@ from local.faults import KINDS, LASTING
 from local.functions import FunctionPool, InvocationResult, TooManyInvocations
 from local.logs import LogCollector
 from local.queues import QueuePoller
+from local.streams import StreamPoller
 from local.serving import Request, Response
 
 _INVOKE = re.compile(r"/invoke/(\w+)")
@@ -80,7 +81,7 @@ class Control:
         *,
         pools: Mapping[str, FunctionPool],
         clock: SharedClock,
-        pollers: Sequence[QueuePoller],
+        pollers: Sequence[QueuePoller | StreamPoller],
         events: CapturedEvents,
         logs: LogCollector,
         may_invoke: Callable[[str, str], None],

@@ -5,8 +5,8 @@ things are changed, because they would run twice or because MiniStack 1.5.33 can
 
 1.  The code of each function is a stub and its layers are left out: the code runs from the working
     tree in processes of its own (`functions`), with the variables that the stack resolved.
-2.  Event source mappings and schedules are created switched off: `queues` and `schedules` read
-    them from the stack and do their work.
+2.  Event source mappings and schedules are created switched off: `queues`, `streams` and
+    `schedules` read them from the stack and do their work.
 3.  The routes are read from the translated API definition (`gateway`), since MiniStack does not
     create routes from a `Body`. The API and its stage exist for what refers to them.
 4.  A queue and a rule that copies every event of the bus into it are added, for `GET /events`.
@@ -17,6 +17,7 @@ things are changed, because they would run twice or because MiniStack 1.5.33 can
     differs, which `tests/local` and `tests/iam` hold.
 6.  `!Ref` of a secret becomes `!GetAtt Secret.Id`, since MiniStack gives the name for it.
 7.  Patterns of parameters are left out: they ask for https, and the local world is on loopback.
+8.  The archive of the event bus is left out: MiniStack refuses it.
 """
 
 import copy
@@ -94,6 +95,17 @@ class QueueSource:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamSource:
+    """A table's stream that feeds a function."""
+
+    function: str  # logical id
+    stream_arn: str
+    batch_size: int
+    needs_attribute: str | None
+    """The one filter that templates of ours have: an attribute that the new item must carry."""
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """A schedule that calls a function."""
 
@@ -112,6 +124,7 @@ class Deployment:
     stage_variables: Mapping[str, str]
     api_id: str
     queue_sources: Sequence[QueueSource]
+    stream_sources: Sequence[StreamSource]
     schedules: Sequence[Schedule]
     capture_queue_url: str
     physical_ids: Mapping[str, str]
@@ -226,6 +239,8 @@ def with_local_changes(plain: Template, *, auth: bool) -> Template:
         mapping["Properties"]["Enabled"] = False
     for _, schedule in _of_type(local, "AWS::Scheduler::Schedule"):
         schedule["Properties"]["State"] = "DISABLED"
+    for logical_id, _ in list(_of_type(local, "AWS::Events::Archive")):
+        del resources[logical_id]
     for parameter in local.get("Parameters", {}).values():
         parameter.pop("AllowedPattern", None)
     if auth:
@@ -404,6 +419,7 @@ def _read_back(
         stage_variables=_stage_variables(aws, api_id) if api_id else {},
         api_id=api_id,
         queue_sources=_queue_sources(aws, by_arn),
+        stream_sources=_stream_sources(aws, by_arn),
         schedules=[
             _schedule(aws, physical_ids[name], by_arn)
             for name, _ in _of_type(plain, "AWS::Scheduler::Schedule")
@@ -496,6 +512,31 @@ def _queue_sources(aws: LocalAws, by_arn: Mapping[str, str]) -> list[QueueSource
             )
         )
     return sources
+
+
+def _stream_sources(aws: LocalAws, by_arn: Mapping[str, str]) -> list[StreamSource]:
+    return [
+        StreamSource(
+            function=by_arn[item["FunctionArn"]],
+            stream_arn=item["EventSourceArn"],
+            batch_size=item.get("BatchSize", 100),
+            needs_attribute=_attribute_in(item.get("FilterCriteria", {}).get("Filters", [])),
+        )
+        for item in aws.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+        if ":dynamodb:" in item["EventSourceArn"]
+    ]
+
+
+def _attribute_in(filters: Sequence[Mapping[str, str]]) -> str | None:
+    """The attribute whose presence a filter asks for; other filters are not understood here."""
+    if not filters:
+        return None
+    (one,) = filters
+    image = json.loads(one["Pattern"])["dynamodb"]["NewImage"]
+    ((name, test),) = image.items()
+    if list(test.values()) != [[{"exists": True}]]:
+        raise DeploymentFailed(f"the filter {one['Pattern']} is more than the local world knows")
+    return str(name)
 
 
 def _schedule(aws: LocalAws, name: str, by_arn: Mapping[str, str]) -> Schedule:

@@ -39,6 +39,7 @@ from local.gateway import Gateway
 from local.logs import LogCollector
 from local.processes import Child
 from local.queues import QueuePoller
+from local.streams import StreamPoller
 from local.roles import RoleCredentials
 from local.schedules import Scheduler
 from local.serving import HOST, LoopbackServer
@@ -190,7 +191,7 @@ class World:
         self._children: list[Child] = []
         self._nursery: NurseryProcess | None = None
         self._pools: dict[str, FunctionPool] = {}
-        self._pollers: list[QueuePoller] = []
+        self._pollers: list[QueuePoller | StreamPoller] = []
         self._scheduler: Scheduler | None = None
         self._logs: LogCollector | None = None
         self._clock = SharedClock(settings.directory / "clock")
@@ -474,6 +475,10 @@ class World:
                 self._roles.aws_of(deployment.functions[source.function]),
             )
             for source in deployment.queue_sources
+        ]
+        self._pollers += [
+            StreamPoller(source, self._pools[source.function], aws)
+            for source in deployment.stream_sources
         ]
         for poller in self._pollers:
             poller.start()

@@ -1,14 +1,20 @@
-"""GET /v1/accounts, GET and PATCH /v1/accounts/{id}: which accounts are linked and how they do."""
+"""GET /v1/accounts, GET and PATCH /v1/accounts/{id}, its events: who is linked, and how it does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tiktok_linking import bootstrap, directory
+from tiktok_linking import bootstrap, directory, timeline
 from tiktok_linking.callers import Caller
 from tiktok_linking.observability import logger
 from tiktok_linking.web.api import account_body, answer, serve
-from tiktok_linking.web.bodies import LIST_PARAMETERS, read_account_change, read_list_query
+from tiktok_linking.web.bodies import (
+    LIST_PARAMETERS,
+    TIMELINE_PARAMETERS,
+    read_account_change,
+    read_list_query,
+    read_timeline_query,
+)
 from tiktok_linking.web.http import Request, Response
 
 log = logger()
@@ -49,10 +55,20 @@ def change(request: Request, caller: Caller) -> Response:
     return answer(account_body(listed, bootstrap.now()))
 
 
+def show_timeline(request: Request, caller: Caller) -> Response:
+    """Show what happened to one account, newest first."""
+    limit, cursor = read_timeline_query(request.query(*TIMELINE_PARAMETERS))
+    account_id = request.path_parameters.get("id", "")
+    directory.account(bootstrap.accounts(), account_id, caller=caller)
+    found, following = timeline.page(bootstrap.timeline(), account_id, cursor=cursor, limit=limit)
+    return answer({"items": found, "next_cursor": following})
+
+
 ROUTES = {
     "GET /v1/accounts": list_accounts,
     "GET /v1/accounts/{id}": show,
     "PATCH /v1/accounts/{id}": change,
+    "GET /v1/accounts/{id}/events": show_timeline,
 }
 
 

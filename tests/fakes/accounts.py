@@ -119,6 +119,7 @@ class AccountsInMemory:
         due_at: datetime | None,
         now: datetime,
         settles_doubt: bool = False,
+        is_news: bool = True,
     ) -> Saved:
         """See ports.Grants."""
         with self._happenings.call("grants.save_renewed"):

@@ -67,7 +67,7 @@ class ScheduleInMemory:
             self._accounts.circuits[registration] = replace(known, probed_until=until)
             return True
 
-    def close(self, circuit: Circuit) -> None:
+    def close(self, circuit: Circuit, *, now: datetime) -> None:
         """See ports.Circuits."""
         with self._happenings.call("circuits.close"):
             if circuit.registration in self._accounts.circuits:

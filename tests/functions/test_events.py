@@ -166,7 +166,7 @@ def test_event_webhook_removed__ends_the_grant(stack: RunningStack, linked: Link
     assert (found.status, found.reason) == (Status.REVOKED, "revoked_by_user")
     assert found.pair is None
     (row,) = [i for i in stack.items()["AccountsTable"] if i["sk"]["S"] == "grant"]
-    assert row["ev"] == {"S": "account.revoked"}
+    assert row["ev"]["S"].startswith("account.revoked ")
     refused = stack.invoke("tokens", event("tokens-vend"))
     assert (refused["statusCode"], body_of(refused)["code"]) == (410, "account_revoked")
     assert body_of(refused)["action_by"] == "end_user"

@@ -207,6 +207,8 @@ class Account:
     relink_by: datetime | None = None
     """A copy of the grant's date, for the order of lists; answers show the grant's own."""
     unlinked_at: datetime | None = None
+    is_told: bool = False
+    """Whether the event of this unlink has been sent."""
 
     @property
     def relinked_at(self) -> datetime | None:
@@ -266,6 +268,11 @@ def token_fingerprint(token: Secret, pair_id: bytes) -> bytes:
     Bound to the pair, so that it moves with each stored pair even where TikTok did not rotate.
     """
     return hashlib.sha256(pair_id + token.reveal().encode()).digest()[:16]
+
+
+def same_day(one: datetime | None, other: datetime | None) -> bool:
+    """Whether two deadlines are the same to lists, which know days."""
+    return (one and one.date()) == (other and other.date())
 
 
 def days_until(deadline: datetime | None, now: datetime) -> int | None:

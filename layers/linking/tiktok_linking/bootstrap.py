@@ -12,7 +12,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from tiktok_linking.adapters.sealing import TokenSealing
     from tiktok_linking.adapters.session_table import SessionTable
     from tiktok_linking.adapters.tiktok import TikTokClient
+    from tiktok_linking.adapters.timeline_table import TimelineTable
     from tiktok_linking.linking import Linking
     from tiktok_linking.ports import Saved
+    from tiktok_linking.publishing import Publishing
     from tiktok_linking.removing import Removing
     from tiktok_linking.renewal import Renewal
     from tiktok_linking.rescuing import Rescuing
@@ -341,6 +343,35 @@ def removing() -> Removing:
         client_keys=settings().app_registrations,
         now=now,
     )
+
+
+@functools.cache
+def timeline() -> TimelineTable:
+    """The accounts table, as the outbox and the timeline use it."""
+    from tiktok_linking.adapters.dynamodb import Table
+    from tiktok_linking.adapters.timeline_table import TimelineTable
+
+    table = Table(_dynamodb(), settings().accounts_table, tries=3)
+    return TimelineTable(table, kept_for=settings().timeline)
+
+
+@functools.cache
+def publishing() -> Publishing:
+    """The outbox."""
+    from tiktok_linking.adapters.event_bus import EventBridgeBus
+    from tiktok_linking.publishing import Publishing
+
+    bus = EventBridgeBus(_client("events"), settings().event_bus)
+    return Publishing(bus=bus, timeline=timeline())
+
+
+def publish(record: Mapping[str, Any]) -> None:
+    """Publish one record of a table's stream. Raises ValueError and its like for anything else."""
+    from tiktok_linking.adapters.changes import read_change
+
+    change = read_change(record)
+    if change is not None:
+        publishing().publish(change)
 
 
 def land_leftovers() -> int:

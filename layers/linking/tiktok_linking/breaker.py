@@ -88,7 +88,7 @@ class Breaker:
         if circuit.trouble is None:
             return
         try:
-            self.circuits.close(circuit)
+            self.circuits.close(circuit, now=self.now())
         except StoreUnavailable:
             return  # the next probe closes it
         logger.warning("renewals resumed", extra={"registration": registration})

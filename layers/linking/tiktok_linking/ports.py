@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from tiktok_linking.accounts import (
     Account,
@@ -25,6 +25,7 @@ from tiktok_linking.accounts import (
 )
 from tiktok_linking.callers import Caller
 from tiktok_linking.circuit import Circuit
+from tiktok_linking.events import Event
 from tiktok_linking.oauth import ClientCredentials, TokenAnswer
 from tiktok_linking.sessions import (
     Attempt,
@@ -104,6 +105,8 @@ class Failure:
     log_id: str | None
     backoff_until: datetime | None
     keeps_intent: bool
+    is_news: bool = False
+    """Whether the team is to be told that this account's renewals fail."""
 
 
 class Grants(Protocol):
@@ -122,10 +125,12 @@ class Grants(Protocol):
         due_at: datetime | None,
         now: datetime,
         settles_doubt: bool = False,
+        is_news: bool = True,
     ) -> Saved:
         """Replace the pair, if the stored refresh token is still the one that was spent.
 
-        A relink flag goes, its reason stays as a doubt unless this answer settles it.
+        A relink flag goes, its reason stays as a doubt unless this answer settles it. Without
+        ``is_news`` nothing is different but the tokens, and nobody is told.
         """
 
     def release(self, grant_id: str, *, owner: str, failure: Failure, now: datetime) -> None:
@@ -168,7 +173,7 @@ class Circuits(Protocol):
     def take_probe(self, registration: str, *, owner: str, until: datetime, now: datetime) -> bool:
         """Be the one that asks after a pause; False if somebody else is."""
 
-    def close(self, circuit: Circuit) -> None:
+    def close(self, circuit: Circuit, *, now: datetime) -> None:
         """Let renewals go out again."""
 
 
@@ -308,6 +313,38 @@ class Directory(Protocol):
 
         A shared grant follows the most eager of its accounts, and its due slot that mode.
         """
+
+
+class Timeline(Protocol):
+    """What the outbox reads and writes in the accounts table, without ciphertext."""
+
+    def read_accounts(self, grant_id: str) -> tuple[Grant | None, Sequence[Account]]:
+        """One consistent request: the grant and every account that shares it."""
+
+    def note(self, event: Event) -> None:
+        """Put an event into its account's timeline; the same event twice is one row."""
+
+    def mark_told(self, account: Account) -> None:
+        """Write down that the event of this unlink was sent."""
+
+    def move_relink_by(self, account: Account, relink_by: datetime | None) -> None:
+        """Bring the account's copy of the date up to date, by which lists are ordered."""
+
+
+class PastEvents(Protocol):
+    """Timelines, for reading."""
+
+    def events_of(
+        self, account_id: str, *, before: str | None, limit: int
+    ) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+        """A page of an account's events, newest first, and the place of its last."""
+
+
+class EventBus(Protocol):
+    """Where events go out."""
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Send all of them, or raise StoreUnavailable: some may have gone."""
 
 
 class AttemptNotUsable(Exception):

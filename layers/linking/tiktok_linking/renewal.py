@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tiktok_linking.accounts import Grant, RelinkReason, Secret, Status
+from tiktok_linking.accounts import Grant, RelinkReason, SealedPair, Secret, Status, same_day
 from tiktok_linking.answer_classes import TREATMENTS, AnswerClass, Treatment, class_of
 from tiktok_linking.breaker import Breaker, Refusal
 from tiktok_linking.circuit import Trouble
@@ -41,6 +41,7 @@ from tiktok_linking.errors import (
     StoreUnavailable,
     Unavailable,
 )
+from tiktok_linking.events import FAILING_AFTER
 from tiktok_linking.oauth import TokenAnswer
 from tiktok_linking.ports import (
     Batch,
@@ -335,6 +336,7 @@ class Renewal:
             due_at=self._next_due(grant, pair.issued_at, pair.expires_at),
             now=self.now(),
             settles_doubt=grant.is_in_doubt,
+            is_news=_is_news(grant, pair),
         )
         self.journal.forget(renewed)
         if saved is Saved.REVIVED:
@@ -401,7 +403,13 @@ class Renewal:
             retry_after=retry_after,
             at_least=RECOVERY_WAIT if keeps_intent else timedelta(0),
         )
-        failure = Failure(error.error, error.log_id, self.now() + wait, keeps_intent)
+        failure = Failure(
+            error.error,
+            error.log_id,
+            self.now() + wait,
+            keeps_intent,
+            is_news=grant.failures + 1 == FAILING_AFTER,
+        )
         self._release(grant, owner, failure)
         logger.warning("renewal postponed", extra={"grant": grant.id, "why": error.error})
         if treatment.quarantines:
@@ -458,6 +466,16 @@ def _completed(answer: TokenAnswer, grant: Grant, refresh_token: Secret) -> Toke
         refresh_token=answer.refresh_token or refresh_token,
         scopes=answer.scopes if answer.scopes is not None else grant.scopes,
         relink_by=relink_by,
+    )
+
+
+def _is_news(grant: Grant, pair: SealedPair) -> bool:
+    """Whether this renewal changes more than the tokens: what the team is told, or lists show."""
+    return (
+        grant.is_in_doubt
+        or grant.failures >= FAILING_AFTER
+        or grant.scopes != pair.scopes
+        or not same_day(grant.relink_by, pair.relink_by)
     )
 
 

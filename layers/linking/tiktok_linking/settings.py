@@ -66,6 +66,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "HEALTH_CHECK_DAYS",
     ),
     "rescue": ("ACCOUNTS_TABLE", "SESSIONS_TABLE", "WARM_FOR_HOURS", "HEALTH_CHECK_DAYS"),
+    "publish": ("ACCOUNTS_TABLE", "EVENT_BUS", "TIMELINE_DAYS"),
     "webhook": ("ACCOUNTS_TABLE", "APP_REGISTRATIONS", "APP_SECRET_ARN"),
 }
 """What each function cannot work without; tests/template holds template.yaml against it."""
@@ -122,6 +123,8 @@ class Settings:
     tiktok_api_base_url: str = ""
     warm_for: timedelta = timedelta(hours=24)
     health_check: timedelta = timedelta(days=7)
+    event_bus: str = ""
+    timeline: timedelta = timedelta(days=90)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -161,6 +164,8 @@ class Settings:
             tiktok_api_base_url=read.base_url("TIKTOK_API_BASE_URL"),
             warm_for=timedelta(hours=read.number("WARM_FOR_HOURS", 24)),
             health_check=timedelta(days=read.number("HEALTH_CHECK_DAYS", 7)),
+            event_bus=env.get("EVENT_BUS", ""),
+            timeline=timedelta(days=read.number("TIMELINE_DAYS", 90)),
         )
         if problems:
             raise ConfigurationError(problems)

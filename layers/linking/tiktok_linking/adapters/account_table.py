@@ -37,17 +37,19 @@ from tiktok_linking.adapters.records import (
     due_shard,
     grant_key,
     listing_key,
+    mark,
     pair_item,
     read_account,
     read_circuit,
     read_grant,
 )
 from tiktok_linking.circuit import Circuit
+from tiktok_linking.events import GRANT_CHANGED, EventType
 from tiktok_linking.ports import AuthorisedPair, Batch, Ended, Failure, RenewedPair, Saved
 from tiktok_linking.schedule import at_once, is_at_once, slot_of
 
 # What every stored pair settles: the lease, the intent and the record of failures.
-_ANSWERED = ("lo", "lu", "it", "rc", "ff", "fc", "fe", "fl", "bo", "ev")
+_ANSWERED = ("lo", "lu", "it", "rc", "ff", "fc", "fe", "fl", "bo")
 # And what a new authorisation or an end settles: why the owner was asked for.
 _SETTLED = (*_ANSWERED, "rs")
 _NO_LIVE_LEASE = "(attribute_not_exists(lu) OR lu <= :now)"
@@ -120,11 +122,13 @@ class AccountTable:
         due_at: datetime | None,
         now: datetime,
         settles_doubt: bool = False,
+        is_news: bool = True,
     ) -> Saved:
         """See ports.Grants. The one condition: the stored token is still the one we spent."""
+        news = mark(GRANT_CHANGED, now) if is_news else None
         update = Update(
             sets=pair_item(renewed.pair)
-            | {"wi": renewed.write_id, "lx": now, "st": Status.ACTIVE.value}
+            | {"wi": renewed.write_id, "lx": now, "st": Status.ACTIVE.value, "ev": news}
             | _due(renewed.grant_id, due_at),
             # A reason that a flag left stays, unless TikTok has just answered for it.
             removes=_SETTLED if settles_doubt else _ANSWERED,
@@ -151,7 +155,8 @@ class AccountTable:
         failed: Item = {}
         if failure.error:
             failed = {"fe": failure.error, "fl": failure.log_id, "bo": failure.backoff_until}
-        removes = ["lo", "lu", "ev"] + ([] if failure.keeps_intent else ["it", "rc"])
+        failed["ev"] = mark(EventType.REFRESH_FAILING, now) if failure.is_news else None
+        removes = ["lo", "lu"] + ([] if failure.keeps_intent else ["it", "rc"])
         try:
             self._table.update(
                 grant_key(grant_id),
@@ -192,7 +197,7 @@ class AccountTable:
                     sets={
                         "st": Status.RELINK_REQUIRED.value,
                         "rs": reason.value,
-                        "ev": "account.relink_required",
+                        "ev": mark(EventType.RELINK_REQUIRED, now),
                     },
                     removes=("lo", "lu", "it", "rc", "bo", "ds", "da"),
                     adds={"v": 1},
@@ -245,9 +250,9 @@ class AccountTable:
             self._table.update(
                 grant_key(grant_id),
                 Update(
-                    sets={"fe": error},
+                    sets={"fe": error, "ev": mark(EventType.REFRESH_FAILING, now)},
                     first={"ff": now},
-                    removes=("ds", "da", "ev"),
+                    removes=("ds", "da"),
                     adds={"fc": 1},
                 ),
                 condition="attribute_exists(pk)",
@@ -299,7 +304,7 @@ class AccountTable:
                     sets={
                         "st": Status.RELINK_REQUIRED.value,
                         "rs": reason,
-                        "ev": "account.relink_required",
+                        "ev": mark(EventType.RELINK_REQUIRED, now),
                     },
                     removes=("ds", "da"),
                     adds={"v": 1},
@@ -320,7 +325,7 @@ class AccountTable:
         """See ports.Links."""
         self._table.update(
             account_key(account.id),
-            Update(first={"ul": now}, sets={"ev": "account.unlinked"}),
+            Update(first={"ul": now}, sets={"ev": mark(EventType.UNLINKED, now)}),
             condition="attribute_exists(pk)",
         )
         with contextlib.suppress(ConditionFailed):  # an account can outlive its grant's record
@@ -355,7 +360,11 @@ class AccountTable:
             self._table.update(
                 grant_key(grant.id),
                 Update(
-                    sets={"st": Status.UNLINKED.value, "rv": revocation},
+                    sets={
+                        "st": Status.UNLINKED.value,
+                        "rv": revocation,
+                        "ev": mark(GRANT_CHANGED, now),
+                    },
                     removes=("a", "f", "fp", "pi", "ds", "da", *_SETTLED),
                     adds={"v": 1},
                 ),
@@ -372,7 +381,7 @@ class AccountTable:
         self, grant_id: str, reason: RevokedReason, *, authorised_before: datetime, now: datetime
     ) -> Ended:
         """See ports.Removals. An unlink that has begun keeps the end of its grant to itself."""
-        settled = [name for name in _SETTLED if name not in ("rs", "ev")]
+        settled = [name for name in _SETTLED if name != "rs"]
         try:
             self._table.update(
                 grant_key(grant_id),
@@ -381,7 +390,7 @@ class AccountTable:
                         "st": Status.REVOKED.value,
                         "rs": reason.value,
                         "ua": authorised_before,
-                        "ev": "account.revoked",
+                        "ev": mark(EventType.REVOKED, now),
                     },
                     removes=("a", "f", "fp", "pi", "ds", "da", *settled),
                     adds={"v": 1},
@@ -444,6 +453,7 @@ class AccountTable:
             "aw": authorised.write_id,
             "wi": authorised.write_id,
             "lx": authorised.pair.issued_at,
+            "ev": mark(GRANT_CHANGED, authorised.authorised_at),
         }
         # A slot or a mode that is there was set by somebody who knew.
         first = {"md": RefreshMode.AUTO.value}
@@ -476,7 +486,11 @@ class AccountTable:
         try:
             item = self._urgent.update(
                 key,
-                Update(sets=sets | {"ev": "account.linked"}, first=first, removes=("ul",)),
+                Update(
+                    sets=sets | {"ev": mark(EventType.LINKED, account.authorised_at)},
+                    first=first,
+                    removes=("ul", "ut"),
+                ),
                 condition="(attribute_not_exists(au) OR au < :au)"
                 " AND (attribute_not_exists(ul) OR ul < :au)",
                 values={":au": account.authorised_at},

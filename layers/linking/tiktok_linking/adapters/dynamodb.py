@@ -113,6 +113,10 @@ class Table:
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
 
+    def put(self, item: Item) -> None:
+        """Put an item, whatever is there."""
+        self._call("put_item", Item=encode(item))
+
     def update(
         self,
         key: Mapping[str, str],
@@ -157,8 +161,9 @@ class Table:
         attributes: Sequence[str] | None = None,
         limit: int | None = None,
         start: Any = None,
+        newest_first: bool = False,
     ) -> tuple[list[Item], Any]:
-        """One page in key order, and where the next begins (None on the last).
+        """One page in key order, or its reverse, and where the next begins (None on the last).
 
         The table itself is read consistently; an index cannot be.
         """
@@ -172,6 +177,8 @@ class Table:
             extra["Select"] = "SPECIFIC_ATTRIBUTES"
         if limit is not None:
             extra["Limit"] = limit
+        if newest_first:
+            extra["ScanIndexForward"] = False
         if start is not None:
             extra["ExclusiveStartKey"] = start
         answer = self._call(

@@ -18,22 +18,25 @@ rb, au    relink_by, authorised at              ul        unlinked at
 v, ro     version, rotations                    md        wished refresh mode
 md        refresh mode                          ow, os    index by owner
 lx, us    last success, last used               ls, os    index of all, by tenant and shard
-ds, da    due shard, due slot                   ev        event this write carries
-lo,lu,it  lease owner, until, intent
+ds, da    due shard, due slot                   ut        the unlink that the team was told of
+lo,lu,it  lease owner, until, intent            ev        mark this write carries
 rc        recovering since
 ff,fc     failing since, failure count
 fe,fl,bo  last error, log id, backoff until
 rv, ua    revocation at TikTok, ended at
-ev        event this write carries
+ev        mark this write carries
 ========  ====================================  ========  ====================================
 
 Beside them, under the same names: ``circuit#<registration>`` (st trouble, ff since, bo pauses
-until, lu probed until, lo probe's owner, fc strikes) and ``plan`` (mt: shard → where it stopped).
+until, lu probed until, lo probe's owner, fc strikes), ``plan`` (mt: shard → where it stopped) and
+each account's timeline, in a partition of its own: ``pk`` the account's id, ``sk`` time and event
+(st type, mt what was told).
 """
 
 from __future__ import annotations
 
 import zlib
+from datetime import datetime
 from typing import Any
 
 from tiktok_linking.accounts import (
@@ -47,7 +50,7 @@ from tiktok_linking.accounts import (
     split_account_id,
     tenant_key,
 )
-from tiktok_linking.adapters.dynamodb import Item, at_ms, from_ms
+from tiktok_linking.adapters.dynamodb import Item, at_ms, from_ms, to_ms
 from tiktok_linking.circuit import Circuit, Trouble
 from tiktok_linking.schedule import DUE_SHARDS
 
@@ -55,7 +58,7 @@ CIPHERTEXT = ("a", "f")
 _GRANT = (
     "r o st rs pi fp wi aw sc ai ae rb au v ro md lx us ds da lo lu it rc ff fc fe fl bo rv ua ev"
 )
-_ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ev"
+_ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ut ev"
 GRANT_ATTRIBUTES = ("pk", "sk", *_GRANT.split(" "))
 ACCOUNT_ATTRIBUTES = ("pk", "sk", *_ACCOUNT.split(" "))
 # template.yaml repeats this list in its policies, beside CIPHERTEXT where a function saves pairs;
@@ -83,6 +86,17 @@ def account_key(account_id: str) -> dict[str, str]:
 def circuit_key(registration: str) -> dict[str, str]:
     """Where the circuit of an app registration lies."""
     return {"pk": f"circuit#{registration}", "sk": "circuit"}
+
+
+def mark(name: str, at: datetime) -> str:
+    """What a write carries in ``ev`` when it changes a state: what happened, and when."""
+    return f"{name} {to_ms(at)}"
+
+
+def read_mark(value: str) -> tuple[str, datetime]:
+    """Read what ``mark`` wrote."""
+    name, _, moment = value.partition(" ")
+    return name, at_ms(int(moment))
 
 
 PLAN_KEY = {"pk": "plan", "sk": "plan"}
@@ -177,10 +191,14 @@ def read_grant(item: Item) -> Grant:
     )
 
 
+def place_in_lists(account_id: str, relink_by: datetime | None) -> str:
+    """The sort key of the lists: the day of the deadline, then the account."""
+    return f"{relink_by.date().isoformat() if relink_by else NO_DEADLINE}#{account_id}"
+
+
 def account_item(account: Account) -> Item:
     """The attributes of an account row as an authorisation writes them."""
     profile = account.profile
-    day = account.relink_by.date().isoformat() if account.relink_by else NO_DEADLINE
     shard = zlib.crc32(account.id.encode()) % LIST_SHARDS
     item: dict[str, Any] = {
         "r": account.registration,
@@ -191,7 +209,7 @@ def account_item(account: Account) -> Item:
         "au": account.authorised_at,
         "rb": account.relink_by,
         "ow": owner_key(account.tenant_id, account.end_user_id),
-        "os": f"{day}#{account.id}",
+        "os": place_in_lists(account.id, account.relink_by),
         "ls": listing_key(account.tenant_id, shard),
     }
     # What this session did not give stays as an earlier one left it.
@@ -230,4 +248,5 @@ def read_account(item: Item) -> Account:
         authorised_at=at_ms(item["au"]),
         relink_by=from_ms(item.get("rb")),
         unlinked_at=from_ms(item.get("ul")),
+        is_told="ul" in item and item.get("ut") == item["ul"],
     )

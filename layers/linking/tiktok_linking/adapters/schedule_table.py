@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from tiktok_linking.adapters.dynamodb import ConditionFailed, Table, Update, at_ms, encode, to_ms
-from tiktok_linking.adapters.records import PLAN_KEY, circuit_key, read_circuit
+from tiktok_linking.adapters.records import PLAN_KEY, circuit_key, mark, read_circuit
 from tiktok_linking.circuit import Circuit, Trouble
+from tiktok_linking.events import EventType
 from tiktok_linking.ports import Due, DuePage, Plan
 
 
@@ -63,7 +64,7 @@ class ScheduleTable:
             "st": circuit.trouble.value if circuit.trouble else None,
             "bo": circuit.pauses_until,
             "fc": circuit.strikes,
-            "ev": "provider.down" if is_down else None,
+            "ev": mark(EventType.PROVIDER_DOWN, now) if is_down else None,
         }
         try:
             self._table.update(
@@ -90,14 +91,14 @@ class ScheduleTable:
             return failed.old.get("lo") == owner
         return True
 
-    def close(self, circuit: Circuit) -> None:
+    def close(self, circuit: Circuit, *, now: datetime) -> None:
         """See ports.Circuits. Carries ``provider.recovered`` where TikTok had been down."""
         was_down = circuit.trouble is Trouble.UNAVAILABLE
         try:
             self._table.update(
                 circuit_key(circuit.registration),
                 Update(
-                    sets={"ev": "provider.recovered" if was_down else None},
+                    sets={"ev": mark(EventType.PROVIDER_RECOVERED, now) if was_down else None},
                     removes=("st", "ff", "bo", "lo", "lu", "fc"),
                     adds={"v": 1},
                 ),

@@ -19,6 +19,7 @@ from tiktok_linking.adapters.dynamodb import (
     at_ms,
     from_ms,
 )
+from tiktok_linking.adapters.records import mark
 from tiktok_linking.callers import Caller
 from tiktok_linking.errors import (
     IdempotencyConflict,
@@ -29,6 +30,7 @@ from tiktok_linking.errors import (
     RateLimited,
     StateMismatch,
 )
+from tiktok_linking.events import EventType
 from tiktok_linking.ports import AttemptNotUsable, Idempotency, NotClaimable
 from tiktok_linking.sessions import (
     MOST_ATTEMPTS,
@@ -91,13 +93,13 @@ class SessionTable:
         try:
             self._table.put_new(_item(session))
         except ConditionFailed as failed:
-            return _session(failed.old)  # our own write, repeated by the SDK
+            return read_session(failed.old)  # our own write, repeated by the SDK
         return session
 
     def read(self, session_id: str) -> LinkSession | None:
         """See ports.Sessions."""
         item = self._table.get(_key(session_key(session_id)))
-        return None if item is None else _session(item)
+        return None if item is None else read_session(item)
 
     def start(
         self, session_id: str, nonce: str, attempt_key: str, attempt: Attempt, *, now: datetime
@@ -117,9 +119,9 @@ class SessionTable:
             )
         except ConditionFailed as failed:
             if attempt_key in failed.old.get("att", {}):
-                return _session(failed.old)  # our own write, repeated by the SDK
+                return read_session(failed.old)  # our own write, repeated by the SDK
             raise _why_not_started(failed.old, nonce, now) from None
-        return _session(item)
+        return read_session(item)
 
     def consume(
         self, state: State, cookie_hash: str | None, *, now: datetime
@@ -141,7 +143,7 @@ class SessionTable:
                 returns_new=True,
             )
         except ConditionFailed as failed:
-            session = _session(failed.old) if failed.old else None
+            session = read_session(failed.old) if failed.old else None
             attempt = session.attempts.get(key) if session else None
             if session is None or attempt is None:
                 raise StateMismatch from None
@@ -154,7 +156,7 @@ class SessionTable:
                 same_browser=cookie_hash is not None
                 and hmac.compare_digest(attempt.cookie_hash, cookie_hash),
             ) from None
-        session = _session(item)
+        session = read_session(item)
         return session, session.attempts[key]
 
     def remember_browser(self, state: State, cookie_hash: str, *, now: datetime) -> None:
@@ -168,7 +170,7 @@ class SessionTable:
                         "att.#k.u": now,
                         "st": SessionStatus.FAILED.value,
                         "rs": SessionReason.BROWSER_MISMATCH.value,
-                        "ev": "link_session.failed",
+                        "ev": mark(EventType.SESSION_FAILED, now),
                     }
                 ),
                 condition="attribute_exists(att.#k) AND attribute_not_exists(att.#k.u)"
@@ -234,11 +236,11 @@ class SessionTable:
             caller.must_reach(failed.old.get("tn"), failed.old["rg"])
             if failed.old.get("pw") != taker:
                 raise NotClaimable(
-                    _session(failed.old),
+                    read_session(failed.old),
                     is_its_code=hmac.compare_digest(failed.old.get("ph", ""), completion_hash),
                 ) from None
             item = failed.old  # our own write, repeated by the SDK
-        session = _session(item)
+        session = read_session(item)
         if session.parked is None:
             raise NotClaimable(session, is_its_code=True)
         return session, session.attempts[session.parked.attempt_key], session.parked
@@ -273,7 +275,7 @@ class SessionTable:
                         "ms": ",".join(missing),
                         "dn": display_name,
                         "an": answer,
-                        "ev": f"link_session.{status.value}",
+                        "ev": mark(f"link_session.{status.value}", now),
                     },
                     removes=("bu", "pc"),
                 ),
@@ -293,7 +295,7 @@ class SessionTable:
                     sets={
                         "st": SessionStatus.CANCELLED.value,
                         "rs": SessionReason.CANCELLED_BY_TEAM.value,
-                        "ev": "link_session.cancelled",
+                        "ev": mark(EventType.SESSION_CANCELLED, now),
                     },
                     removes=("pc",),
                 ),
@@ -308,7 +310,7 @@ class SessionTable:
             busy = failed.old["st"] != SessionStatus.COMPLETED.value
             wait = int(FINISHING_TAKES.total_seconds()) if busy else None
             raise LinkSessionUsed(retry_after=wait) from None
-        return _session(item)
+        return read_session(item)
 
 
 def _own(caller: Caller) -> tuple[str, Item]:
@@ -326,7 +328,7 @@ def _why_not_started(old: Item, nonce: str, now: datetime) -> Exception:
         return NotFound()
     if not hmac.compare_digest(old["pn"].encode(), nonce.encode("utf-8", "surrogatepass")):
         return StateMismatch()
-    session = _session(old)
+    session = read_session(old)
     if session.status is SessionStatus.COMPLETED:
         return LinkSessionUsed()
     if session.reason is SessionReason.CANCELLED_BY_TEAM:
@@ -378,7 +380,8 @@ def _attempt_item(attempt: Attempt) -> Item:
     }
 
 
-def _session(item: Item) -> LinkSession:
+def read_session(item: Item) -> LinkSession:
+    """Read a session."""
     return LinkSession(
         id=item["id"],
         status=SessionStatus(item["st"]),

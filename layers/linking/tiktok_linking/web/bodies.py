@@ -151,6 +151,14 @@ def read_list_query(query: Mapping[str, str]) -> tuple[Query, str | None]:
     ), _text(query, "cursor", 1024)
 
 
+TIMELINE_PARAMETERS = ("limit", "cursor")
+
+
+def read_timeline_query(query: Mapping[str, str]) -> tuple[int, str | None]:
+    """Read how much of a timeline is asked for, and its cursor."""
+    return _number(query, "limit", 1, 100, 25), _text(query, "cursor", 256)
+
+
 def read_revoke_flag(query: Mapping[str, str]) -> bool:
     """Read ``?revoke=`` of an unlink; yes unless told otherwise."""
     return _choice(query, "revoke", ("true", "false"), "true") == "true"

@@ -1,0 +1,88 @@
+"""The accounts table as the outbox and the timeline use it: nothing here reads ciphertext."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tiktok_linking.accounts import Account, Grant
+from tiktok_linking.adapters.dynamodb import ConditionFailed, Table, Update, to_ms
+from tiktok_linking.adapters.records import (
+    SHOWN_ATTRIBUTES,
+    account_key,
+    place_in_lists,
+    read_account,
+    read_grant,
+)
+from tiktok_linking.events import Event
+
+_TIMELINE = ("sk", "st", "mt")
+
+
+class TimelineTable:
+    """Implements the port Timeline."""
+
+    def __init__(self, table: Table, *, kept_for: timedelta) -> None:
+        """``kept_for`` is how long a timeline goes back; DynamoDB deletes what is older."""
+        self._table = table
+        self._kept_for = kept_for
+
+    def read_accounts(self, grant_id: str) -> tuple[Grant | None, Sequence[Account]]:
+        """See ports.Timeline."""
+        items = self._table.query_all("pk = :pk", {":pk": grant_id}, attributes=SHOWN_ATTRIBUTES)
+        grant = next((read_grant(item) for item in items if item["sk"] == "grant"), None)
+        return grant, [read_account(item) for item in items if item["sk"].startswith("acct#")]
+
+    def note(self, event: Event) -> None:
+        """See ports.Timeline."""
+        self._table.put(
+            {
+                "pk": event.account_id,
+                "sk": f"at#{to_ms(event.occurred_at):013d}#{event.event_id}",
+                "st": event.type.value,
+                "mt": json.dumps(dict(event.detail)),
+                "ttl": int((event.occurred_at + self._kept_for).timestamp()),
+            }
+        )
+
+    def mark_told(self, account: Account) -> None:
+        """See ports.Timeline."""
+        with contextlib.suppress(ConditionFailed):  # linked again meanwhile
+            self._table.update(
+                account_key(account.id),
+                Update(sets={"ut": account.unlinked_at}, removes=("ev",)),
+                condition="ul = :ul",
+                values={":ul": account.unlinked_at},
+            )
+
+    def move_relink_by(self, account: Account, relink_by: datetime | None) -> None:
+        """See ports.Timeline."""
+        with contextlib.suppress(ConditionFailed):  # authorised again meanwhile
+            self._table.update(
+                account_key(account.id),
+                Update(
+                    sets={"rb": relink_by, "os": place_in_lists(account.id, relink_by)},
+                    removes=("ev",),
+                ),
+                condition="au = :au",
+                values={":au": account.authorised_at},
+            )
+
+    def events_of(
+        self, account_id: str, *, before: str | None, limit: int
+    ) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+        """A page of an account's timeline, newest first, and where to go on."""
+        items, more = self._table.query(
+            "pk = :pk AND sk BETWEEN :first AND :before",
+            {":pk": account_id, ":first": "at#", ":before": before or "at#~"},
+            attributes=_TIMELINE,
+            limit=limit + 1,
+            newest_first=True,
+        )
+        found = [item for item in items if item["sk"] != before][:limit]
+        is_more = more is not None or len(items) > limit
+        told = [{"type": item["st"], **json.loads(item["mt"])} for item in found]
+        return told, found[-1]["sk"] if found and is_more else None
