@@ -20,8 +20,8 @@ from local.faults import KINDS, LASTING
 from local.functions import FunctionPool, InvocationResult, TooManyInvocations
 from local.logs import LogCollector
 from local.queues import QueuePoller
-from local.streams import StreamPoller
 from local.serving import Request, Response
+from local.streams import StreamPoller
 
 _INVOKE = re.compile(r"/invoke/(\w+)")
 _LAMBDA_INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")

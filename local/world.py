@@ -39,11 +39,11 @@ from local.gateway import Gateway
 from local.logs import LogCollector
 from local.processes import Child
 from local.queues import QueuePoller
-from local.streams import StreamPoller
 from local.roles import RoleCredentials
 from local.schedules import Scheduler
 from local.serving import HOST, LoopbackServer
 from local.sigv4 import SignatureCheck
+from local.streams import StreamPoller
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 4.0

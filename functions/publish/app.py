@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiktok_linking import bootstrap
-from tiktok_linking.errors import StoreUnavailable
+from tiktok_linking.errors import RecordBroken, StoreUnavailable
 from tiktok_linking.observability import logger
 
 log = logger()
@@ -25,6 +25,6 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             log.warning("not published", extra={"why": str(error)})
             number = record["dynamodb"]["SequenceNumber"]
             return {"batchItemFailures": [{"itemIdentifier": number}]}
-        except (KeyError, ValueError, TypeError) as error:
-            log.error("change not understood", extra={"why": type(error).__name__})
+        except RecordBroken as error:
+            log.error("change not understood", extra={"why": str(error)})
     return {"batchItemFailures": []}

@@ -752,7 +752,7 @@ def test_a_quarantined_grant_leaves_the_index_and_says_so(
 
     grant = read(accounts)
     assert due_ids(schedule, now=DUE) == []
-    assert (grant.last_error, grant.failing_since, grant.failures) == ("quarantined", LATER, 1)
+    assert (grant.last_error, grant.failing_since, grant.failures) == ("quarantined", LATER, 3)
     assert (grant.pair, grant.status, grant.version) == (before.pair, before.status, before.version)
 
 
@@ -881,21 +881,21 @@ def test_one_probe_at_a_time(schedule: Schedule) -> None:
 
 def test_a_closed_circuit_has_no_probe(schedule: Schedule) -> None:
     schedule.open(opened(), now=NOON)
-    schedule.close(opened())
+    schedule.close(opened(), now=LATER)
 
     assert not schedule.take_probe("default", owner="x", until=LATER, now=LATER)
     assert schedule.read_plan(["default"]).circuits == {"default": Circuit("default")}
 
 
 def test_closing_what_is_closed_changes_nothing(schedule: Schedule) -> None:
-    schedule.close(opened())
+    schedule.close(opened(), now=LATER)
 
     assert schedule.read_plan(["default"]).circuits == {}
 
 
 def test_a_circuit_opens_anew_after_it_closed(schedule: Schedule) -> None:
     schedule.open(opened(), now=NOON)
-    schedule.close(opened())
+    schedule.close(opened(), now=LATER)
 
     assert schedule.open(opened(at=LATER), now=LATER)
     assert schedule.read_plan(["default"]).circuits == {"default": opened(at=LATER)}

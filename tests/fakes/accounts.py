@@ -18,6 +18,7 @@ from tiktok_linking.accounts import (
     split_account_id,
 )
 from tiktok_linking.circuit import Circuit
+from tiktok_linking.events import FAILING_AFTER
 from tiktok_linking.ports import AuthorisedPair, Batch, Due, Ended, Failure, RenewedPair, Saved
 from tiktok_linking.schedule import DUE_SHARDS, at_once, is_at_once, slot_of
 
@@ -237,7 +238,7 @@ class AccountsInMemory:
                     due_at=None,
                     last_error=error,
                     failing_since=stored.grant.failing_since or now,
-                    failures=stored.grant.failures + 1,
+                    failures=stored.grant.failures + FAILING_AFTER,
                 )
 
     def due_grants(self, shard: int, *, now: datetime) -> list[Due]:

@@ -366,7 +366,7 @@ def publishing() -> Publishing:
 
 
 def publish(record: Mapping[str, Any]) -> None:
-    """Publish one record of a table's stream. Raises ValueError and its like for anything else."""
+    """Publish one record of a table's stream. Raises RecordBroken for anything else."""
     from tiktok_linking.adapters.changes import read_change
 
     change = read_change(record)

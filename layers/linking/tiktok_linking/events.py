@@ -41,6 +41,8 @@ class EventType(StrEnum):
 
 GRANT_CHANGED = "grant.changed"
 """The mark of a write after which something about a grant may be new: the images tell what."""
+PROVIDER_CHANGED = "provider.changed"
+"""The same of a circuit."""
 
 
 @dataclass(frozen=True, slots=True)

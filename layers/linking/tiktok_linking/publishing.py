@@ -11,28 +11,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tiktok_linking.accounts import Account, Grant, Status, same_day
-from tiktok_linking.events import (
-    FAILING_AFTER,
-    GRANT_CHANGED,
-    Event,
-    EventType,
-    event_id,
-)
+from tiktok_linking.accounts import Account, Grant, Status, action_on_revoked, same_day
+from tiktok_linking.circuit import Circuit, Trouble
+from tiktok_linking.errors import ActionBy
+from tiktok_linking.events import FAILING_AFTER, Event, EventType, event_id
 from tiktok_linking.ports import EventBus, Timeline
-from tiktok_linking.sessions import LinkSession
+from tiktok_linking.sessions import ACTION_BY, LinkSession
 
 logger = logging.getLogger("tiktok_linking.publishing")
 
 
 @dataclass(frozen=True, slots=True)
 class GrantChange:
-    """A grant's item before and after a write that carries a mark."""
+    """A grant's item before and after a write that carries a mark.
+
+    ``row`` names the account whose owner authorised with it, by the end of its id.
+    """
 
     mark: str
     at: datetime
     before: Grant | None
     after: Grant
+    row: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,12 @@ class SessionChange:
 
 @dataclass(frozen=True, slots=True)
 class ProviderChange:
-    """A circuit after a write that carries a mark."""
+    """A circuit before and after a write that carries a mark."""
 
     mark: str
     at: datetime
-    registration: str
+    before: Circuit | None
+    after: Circuit
 
 
 Change = GrantChange | AccountChange | SessionChange | ProviderChange
@@ -79,41 +80,38 @@ class Publishing:
         Raises:
             StoreUnavailable: the stream brings the change again.
         """
-        grant: Grant | None = None
-        accounts: Sequence[Account] = ()
-        if isinstance(change, GrantChange):
-            grant, accounts = self.timeline.read_accounts(change.after.id)
-        elif isinstance(change, AccountChange):
-            grant, accounts = self.timeline.read_accounts(change.after.grant_id)
-        events = list(self._events(change, grant, accounts))
-        if events:
-            self.bus.send(events)
-        for event in events:
-            if event.account_id is not None:
-                self.timeline.note(event)
-        for account in accounts:
-            if any(e.type is EventType.UNLINKED and e.account_id == account.id for e in events):
-                self.timeline.mark_told(account)
-        if isinstance(change, GrantChange):
-            deadline = change.after.relink_by
-            for account in accounts:
-                if account.unlinked_at is None and not same_day(account.relink_by, deadline):
-                    self.timeline.move_relink_by(account, deadline)
+        match change:
+            case SessionChange():
+                events = [_of_session(change)]
+                self.bus.send(events)
+            case ProviderChange():
+                events = list(_of_provider(change))
+                self.bus.send(events)
+            case AccountChange() | GrantChange():
+                events = self._publish_link(change)
         logger.info("published", extra={"mark": change.mark, "events": len(events)})
         return events
 
-    def _events(
-        self, change: Change, grant: Grant | None, accounts: Sequence[Account]
-    ) -> Iterator[Event]:
-        match change:
-            case SessionChange():
-                yield _of_session(change)
-            case ProviderChange():
-                yield _of_provider(change)
-            case AccountChange():
-                yield from _of_account(change, grant, accounts)
-            case GrantChange():
-                yield from _of_grant(change, accounts)
+    def _publish_link(self, change: AccountChange | GrantChange) -> list[Event]:
+        """The order matters: an unlink counts as told only when its event is out and noted."""
+        grant, accounts = self.timeline.read_accounts(_grant_of(change))
+        untold = [account for account in accounts if _can_be_told(account, grant, accounts)]
+        events = list(
+            _of_account(change, grant)
+            if isinstance(change, AccountChange)
+            else _of_grant(change, accounts)
+        )
+        events += [_unlinked(account, grant, accounts) for account in untold]
+        self.bus.send(events)
+        for event in events:
+            self.timeline.note(event)
+        for account in untold:
+            self.timeline.mark_told(account)
+        deadline = None if grant is None else grant.relink_by
+        for account in accounts:
+            if account.unlinked_at is None and not same_day(account.relink_by, deadline):
+                self.timeline.move_relink_by(account, deadline)
+        return events
 
 
 # -- sessions and TikTok's health ------------------------------------------------------------------
@@ -126,6 +124,7 @@ def _of_session(change: SessionChange) -> Event:
     detail = {
         "status": session.status.value,
         "reason": session.reason.value if session.reason else None,
+        "action_by": ACTION_BY[session.reason] if session.reason else ActionBy.NOBODY.value,
         "account_id": session.account_id,
         "app_registration": session.app_registration,
         "end_user_id": session.end_user_id,
@@ -136,45 +135,59 @@ def _of_session(change: SessionChange) -> Event:
     return _event(type, event_id(session.id, type, _moment(change.at)), change.at, detail)
 
 
-def _of_provider(change: ProviderChange) -> Event:
-    type = EventType(change.mark)
-    name = event_id(change.registration, type, _moment(change.at))
-    return _event(type, name, change.at, {"app_registration": change.registration})
+def _of_provider(change: ProviderChange) -> Iterator[Event]:
+    """Down is what ends by itself; a registration that TikTok refuses is an operator's alarm."""
+    was_down = change.before is not None and change.before.trouble is Trouble.UNAVAILABLE
+    is_down = change.after.trouble is Trouble.UNAVAILABLE
+    if was_down == is_down:
+        return
+    type = EventType.PROVIDER_DOWN if is_down else EventType.PROVIDER_RECOVERED
+    registration = change.after.registration
+    name = event_id(registration, type, _moment(change.at))
+    yield _event(type, name, change.at, {"app_registration": registration})
 
 
 # -- accounts --------------------------------------------------------------------------------------
 
 
-def _of_account(
-    change: AccountChange, grant: Grant | None, accounts: Sequence[Account]
-) -> Iterator[Event]:
-    account = change.after
-    if change.mark == EventType.LINKED:
-        before = change.before
-        again = before is not None and before.unlinked_at is None
-        type = EventType.RELINKED if again else EventType.LINKED
-        yield _about(type, account, grant, change.at, _scopes(account, grant))
-    elif change.mark == EventType.UNLINKED and not _is_being_revoked(account, grant, accounts):
-        yield _unlinked(account, grant, accounts)
+def _of_account(change: AccountChange, grant: Grant | None) -> Iterator[Event]:
+    if change.mark != EventType.LINKED:
+        return  # an unlink is told with whatever else can be told by now
+    account, before = change.after, change.before
+    if before is not None and before.unlinked_at is not None and not before.is_told:
+        # It waited for TikTok's answer, and its owner came back first.
+        told = {"revoked_at_tiktok": False, "reason": "linked_again"}
+        yield _about(EventType.UNLINKED, before, grant, before.unlinked_at, told)
+    again = before is not None and before.unlinked_at is None
+    type = EventType.RELINKED if again else EventType.LINKED
+    yield _about(type, account, grant, change.at, _scopes(account, grant))
 
 
-def _is_being_revoked(account: Account, grant: Grant | None, accounts: Sequence[Account]) -> bool:
-    """Whether this was the last account, so that TikTok's answer is still to come.
+def _grant_of(change: AccountChange | GrantChange) -> str:
+    return change.after.id if isinstance(change, GrantChange) else change.after.grant_id
 
-    Its event waits for the grant's own end, which says what TikTok answered.
+
+def _can_be_told(account: Account, grant: Grant | None, accounts: Sequence[Account]) -> bool:
+    """Whether an unlink has its result and its event is still to be sent.
+
+    Whether the app was disconnected is known for all but the last account of a grant: its event
+    waits for the grant's own end, which says what TikTok answered.
     """
-    if grant is None or grant.revocation is not None:
+    if account.unlinked_at is None or account.is_told:
         return False
-    is_shared = any(a.unlinked_at is None for a in accounts if a.id != account.id)
-    return not is_shared and grant.status is not Status.REVOKED
+    if grant is None or grant.revocation is not None or grant.status is Status.REVOKED:
+        return True
+    return any(other.unlinked_at is None for other in accounts)
 
 
 def _unlinked(account: Account, grant: Grant | None, accounts: Sequence[Account]) -> Event:
-    told: dict[str, object] = {"revoked_at_tiktok": "not_needed"}
-    if any(a.unlinked_at is None for a in accounts if a.id != account.id):
-        told = {"revoked_at_tiktok": "false", "reason": "shared_grant"}
-    elif grant is not None and grant.revocation is not None:
-        told = {"revoked_at_tiktok": grant.revocation}
+    told: dict[str, object] = {"revoked_at_tiktok": "not_needed", "reason": None}
+    if any(other.unlinked_at is None for other in accounts):
+        told = {"revoked_at_tiktok": False, "reason": "shared_grant"}
+    elif grant is not None and grant.revocation == "true":
+        told = {"revoked_at_tiktok": True, "reason": None}
+    elif grant is not None and grant.revocation == "false":
+        told = {"revoked_at_tiktok": False, "reason": "not_requested"}
     at = account.unlinked_at or account.authorised_at
     return _about(EventType.UNLINKED, account, grant, at, told)
 
@@ -184,43 +197,49 @@ def _unlinked(account: Account, grant: Grant | None, accounts: Sequence[Account]
 
 def _of_grant(change: GrantChange, accounts: Sequence[Account]) -> Iterator[Event]:
     grant = change.after
-    if grant.revocation is not None:
-        # The end of an unlink: for every account of it that has not been told yet.
-        for account in accounts:
-            if account.unlinked_at is not None and not account.is_told:
-                yield _unlinked(account, grant, accounts)
-        return
     linked = [account for account in accounts if account.unlinked_at is None]
-    for type, at, told in _facts(change):
+    for type, told in _facts(change):
         for account in linked:
+            if type is EventType.RECOVERED and change.row and account.id.endswith(change.row):
+                continue  # its owner has linked it again, which its own row tells
             extra = told | (_scopes(account, grant) if type is EventType.SCOPES_CHANGED else {})
-            yield _about(type, account, grant, at, extra)
+            yield _about(type, account, grant, change.at, extra)
 
 
-def _facts(change: GrantChange) -> Iterator[tuple[EventType, datetime, dict[str, object]]]:
+def _facts(change: GrantChange) -> Iterator[tuple[EventType, dict[str, object]]]:
     before, grant = change.before, change.after
     if change.mark == EventType.RELINK_REQUIRED:
-        yield EventType.RELINK_REQUIRED, change.at, {"reason": grant.reason}
-        return
-    if change.mark == EventType.REVOKED:
-        yield EventType.REVOKED, change.at, {"source": "tiktok", "reason": grant.reason}
-        return
-    if change.mark == EventType.REFRESH_FAILING:
-        since = grant.failing_since or change.at
         yield (
-            EventType.REFRESH_FAILING,
-            since,
-            {"failing_since": _iso(since), "error": grant.last_error},
+            EventType.RELINK_REQUIRED,
+            {"reason": grant.reason, "action_by": ActionBy.END_USER.value},
         )
+    elif change.mark == EventType.REVOKED:
+        yield (
+            EventType.REVOKED,
+            {
+                "source": "tiktok",
+                "reason": grant.reason,
+                "action_by": action_on_revoked(grant.reason).value,
+            },
+        )
+    elif before is None or grant.status is Status.UNLINKED:
         return
-    if before is None or change.mark != GRANT_CHANGED:
-        return
-    was_authorised = before.authorised_at != grant.authorised_at
-    if not was_authorised and _is_well(grant) and _was_told_unwell(before):
-        yield EventType.RECOVERED, change.at, {"failing_since": _iso(before.failing_since)}
-    had_tokens = before.status in (Status.ACTIVE, Status.RELINK_REQUIRED)
-    if had_tokens and set(before.scopes) != set(grant.scopes):
-        yield EventType.SCOPES_CHANGED, change.at, {"before": sorted(before.scopes)}
+    elif change.mark == EventType.REFRESH_FAILING:
+        if before.failures < FAILING_AFTER <= grant.failures:
+            yield (
+                EventType.REFRESH_FAILING,
+                {
+                    "failing_since": _iso(grant.failing_since or change.at),
+                    "error": grant.last_error,
+                    "action_by": ActionBy.NOBODY.value,
+                },
+            )
+    else:
+        if _is_well(grant) and _was_told_unwell(before):
+            yield EventType.RECOVERED, {"failing_since": _iso(before.failing_since)}
+        had_tokens = before.status in (Status.ACTIVE, Status.RELINK_REQUIRED)
+        if had_tokens and set(before.scopes) != set(grant.scopes):
+            yield EventType.SCOPES_CHANGED, {"before": sorted(before.scopes)}
 
 
 def _is_well(grant: Grant) -> bool:
@@ -228,8 +247,8 @@ def _is_well(grant: Grant) -> bool:
 
 
 def _was_told_unwell(grant: Grant) -> bool:
-    is_flagged = grant.status is Status.RELINK_REQUIRED or grant.is_in_doubt
-    return is_flagged or grant.failures >= FAILING_AFTER
+    is_ended = grant.status in (Status.RELINK_REQUIRED, Status.REVOKED)
+    return is_ended or grant.is_in_doubt or grant.failures >= FAILING_AFTER
 
 
 # -- forms -----------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ from tiktok_linking.adapters.records import (
     read_grant,
 )
 from tiktok_linking.circuit import Circuit
-from tiktok_linking.events import GRANT_CHANGED, EventType
+from tiktok_linking.events import FAILING_AFTER, GRANT_CHANGED, EventType
 from tiktok_linking.ports import AuthorisedPair, Batch, Ended, Failure, RenewedPair, Saved
 from tiktok_linking.schedule import at_once, is_at_once, slot_of
 
@@ -253,7 +253,7 @@ class AccountTable:
                     sets={"fe": error, "ev": mark(EventType.REFRESH_FAILING, now)},
                     first={"ff": now},
                     removes=("ds", "da"),
-                    adds={"fc": 1},
+                    adds={"fc": FAILING_AFTER},  # nobody comes here again by himself: that is news
                 ),
                 condition="attribute_exists(pk)",
             )
@@ -453,7 +453,7 @@ class AccountTable:
             "aw": authorised.write_id,
             "wi": authorised.write_id,
             "lx": authorised.pair.issued_at,
-            "ev": mark(GRANT_CHANGED, authorised.authorised_at),
+            "ev": mark(GRANT_CHANGED, authorised.authorised_at, row=_row_of(authorised)),
         }
         # A slot or a mode that is there was set by somebody who knew.
         first = {"md": RefreshMode.AUTO.value}
@@ -591,6 +591,12 @@ class AccountTable:
 def _plain(written: Item) -> Item:
     """What a write set, as it would be read; some emulators return only what it changed."""
     return decode(encode(written))
+
+
+def _row_of(authorised: AuthorisedPair) -> str:
+    """The account that this authorisation is for: its own row tells of it, the others' do not."""
+    parts = split_account_id(authorised.account.account.id) if authorised.account else None
+    return "" if parts is None else parts[1]
 
 
 def _due(grant_id: str, due_at: datetime | None) -> dict[str, Any]:

@@ -36,6 +36,7 @@ each account's timeline, in a partition of its own: ``pk`` the account's id, ``s
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -88,15 +89,24 @@ def circuit_key(registration: str) -> dict[str, str]:
     return {"pk": f"circuit#{registration}", "sk": "circuit"}
 
 
-def mark(name: str, at: datetime) -> str:
-    """What a write carries in ``ev`` when it changes a state: what happened, and when."""
-    return f"{name} {to_ms(at)}"
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a write carries in ``ev`` when it changes a state: what happened, when, by which row."""
+
+    name: str
+    at: datetime
+    row: str = ""
 
 
-def read_mark(value: str) -> tuple[str, datetime]:
+def mark(name: str, at: datetime, *, row: str = "") -> str:
+    """Write a mark. ``row`` names the account whose owner authorised, by the end of its id."""
+    return f"{name} {to_ms(at)} {row}".rstrip()
+
+
+def read_mark(value: str) -> Mark:
     """Read what ``mark`` wrote."""
-    name, _, moment = value.partition(" ")
-    return name, at_ms(int(moment))
+    name, moment, *row = value.split(" ")
+    return Mark(name, at_ms(int(moment)), "".join(row))
 
 
 PLAN_KEY = {"pk": "plan", "sk": "plan"}

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from tiktok_linking.adapters.dynamodb import ConditionFailed, Table, Update, at_ms, encode, to_ms
 from tiktok_linking.adapters.records import PLAN_KEY, circuit_key, mark, read_circuit
-from tiktok_linking.circuit import Circuit, Trouble
-from tiktok_linking.events import EventType
+from tiktok_linking.circuit import Circuit
+from tiktok_linking.events import PROVIDER_CHANGED
 from tiktok_linking.ports import Due, DuePage, Plan
 
 
@@ -58,13 +58,12 @@ class ScheduleTable:
     # -- Circuits -------------------------------------------------------------------------------
 
     def open(self, circuit: Circuit, *, now: datetime) -> bool:
-        """See ports.Circuits. Carries ``provider.down`` where TikTok is down anew."""
-        is_down = circuit.trouble is Trouble.UNAVAILABLE and circuit.strikes == 1
+        """See ports.Circuits."""
         sets = {
             "st": circuit.trouble.value if circuit.trouble else None,
             "bo": circuit.pauses_until,
             "fc": circuit.strikes,
-            "ev": mark(EventType.PROVIDER_DOWN, now) if is_down else None,
+            "ev": mark(PROVIDER_CHANGED, now),
         }
         try:
             self._table.update(
@@ -92,13 +91,12 @@ class ScheduleTable:
         return True
 
     def close(self, circuit: Circuit, *, now: datetime) -> None:
-        """See ports.Circuits. Carries ``provider.recovered`` where TikTok had been down."""
-        was_down = circuit.trouble is Trouble.UNAVAILABLE
+        """See ports.Circuits."""
         try:
             self._table.update(
                 circuit_key(circuit.registration),
                 Update(
-                    sets={"ev": mark(EventType.PROVIDER_RECOVERED, now) if was_down else None},
+                    sets={"ev": mark(PROVIDER_CHANGED, now)},
                     removes=("st", "ff", "bo", "lo", "lu", "fc"),
                     adds={"v": 1},
                 ),
