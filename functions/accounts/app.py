@@ -7,7 +7,7 @@ from typing import Any
 from tiktok_linking import bootstrap, directory, timeline
 from tiktok_linking.callers import Caller
 from tiktok_linking.observability import logger
-from tiktok_linking.web.api import account_body, answer, serve
+from tiktok_linking.web.api import account_body, answer, instant, serve
 from tiktok_linking.web.bodies import (
     LIST_PARAMETERS,
     TIMELINE_PARAMETERS,
@@ -59,9 +59,15 @@ def show_timeline(request: Request, caller: Caller) -> Response:
     """Show what happened to one account, newest first."""
     limit, cursor = read_timeline_query(request.query(*TIMELINE_PARAMETERS))
     account_id = request.path_parameters.get("id", "")
-    directory.account(bootstrap.accounts(), account_id, caller=caller)
+    grant = directory.account(bootstrap.accounts(), account_id, caller=caller).grant
     found, following = timeline.page(bootstrap.timeline(), account_id, cursor=cursor, limit=limit)
-    return answer({"items": found, "next_cursor": following})
+    return answer(
+        {
+            "items": found,
+            "next_cursor": following,
+            "last_used_at": instant(grant.last_used_at),
+        }
+    )
 
 
 ROUTES = {

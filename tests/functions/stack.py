@@ -42,6 +42,8 @@ ACCOUNT_ID = "acct_tdiygcjrrxulxguvvcaelktmuqofwmtkk22aiceswxfakw3t"
 GRANT_ID = "tdiygcjrrxulxguvvcaelktm"
 
 TABLES = ("AccountsTable", "SessionsTable")
+CAPTURED = "CapturedEvents"
+"""A queue of ours behind the bus."""
 
 logger = logging.getLogger("tests.functions")
 
@@ -82,7 +84,7 @@ class RunningStack:
     def reset(self, folder: Path) -> None:
         """Begin anew: nobody is linked, nothing waits, no function remembers anything."""
         self.create_tables()
-        for queue in ("RenewalQueue", "RescueQueue"):
+        for queue in ("RenewalQueue", "RescueQueue", CAPTURED):
             self._empty(self.physical_ids[queue])
         self._patch.setattr("tempfile.tempdir", str(folder))  # where the journal lies
         self.clock = Clock()
@@ -234,7 +236,23 @@ def _create_resources() -> dict[str, str]:
             secret = json.dumps({"default": {"current": CLIENT_SECRET}})
             made = client("secretsmanager").create_secret(Name=name, SecretString=secret)
             physical_ids[name] = made["ARN"]
+        elif resource["Type"] == "AWS::Events::EventBus":
+            physical_ids[name] = name
+            physical_ids[CAPTURED] = _capture(name)
     return physical_ids
+
+
+def _capture(bus: str) -> str:
+    """Have a queue that receives what is put on the bus."""
+    url: str = client("sqs").create_queue(QueueName=CAPTURED)["QueueUrl"]
+    arn = client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    client("events").create_event_bus(Name=bus)
+    client("events").put_rule(
+        Name=CAPTURED, EventBusName=bus, EventPattern=json.dumps({"source": ["tiktok-link"]})
+    )
+    target = {"Id": "queue", "Arn": arn["Attributes"]["QueueArn"]}
+    client("events").put_targets(Rule=CAPTURED, EventBusName=bus, Targets=[target])
+    return url
 
 
 def _lead_to_refresh(lambda_api: Loopback, stack: RunningStack) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 from tests.fakes.aws import ROOT, client
 from tests.fakes.loopback import Answer
+from tests.fakes.outbox import check
 from tests.functions.conftest import sessions
 from tests.functions.stack import (
     ACCOUNT_ID,
     BASE_URL,
+    CAPTURED,
     CLIENT_SECRET,
     GRANT_ID,
     OPEN_ID,
@@ -248,6 +250,26 @@ def test_event_accounts_show__tells_how_it_does(stack: RunningStack, linked: Lin
     )
 
 
+def test_event_accounts_events__tells_what_was_published(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    assert body_of(stack.invoke("accounts", event("accounts-events"))) == {
+        "items": [],
+        "next_cursor": None,
+        "last_used_at": None,
+    }
+
+    stack.invoke("tokens", event("tokens-vend"))
+    stack.invoke("publish", event("publish-streams"))
+
+    body = body_of(stack.invoke("accounts", event("accounts-events")))
+    assert [item["type"] for item in body["items"]] == [
+        "account.relink_required",
+        "account.linked",
+    ]
+    assert body["last_used_at"] == "2026-11-21T12:00:00Z"
+
+
 def test_event_accounts_change__sets_metadata_and_mode(
     stack: RunningStack, linked: LinkSession
 ) -> None:
@@ -399,3 +421,45 @@ def test_event_rescue_authorised__finishes_what_the_callback_could_not(
     found = sessions().read(SESSION_ID)
     assert found is not None
     assert (found.status, found.account_id) == (SessionStatus.COMPLETED, ACCOUNT_ID)
+
+
+# -- publish --------------------------------------------------------------------------------------
+
+
+def test_event_publish_streams__sends_what_changed(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    assert stack.invoke("publish", event("publish-streams")) == {"batchItemFailures": []}
+
+    sent = [json.loads(message) for message in stack.messages(CAPTURED)]
+    assert sorted(e["detail-type"] for e in sent) == ["account.linked", "account.relink_required"]
+    for one in sent:
+        assert one["source"] == "tiktok-link"
+        assert one["detail"]["account_id"] == ACCOUNT_ID
+        check(one["detail-type"], one["detail"])
+
+
+def test_the_stream_brings_again_what_could_not_be_published_and_all_after_it(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    records = event("publish-streams")["Records"]
+    stack.become("publish")
+    client("dynamodb").delete_table(TableName="AccountsTable")
+
+    answer = stack.invoke("publish", event("publish-streams"))
+
+    first = records[0]["dynamodb"]["SequenceNumber"]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": first}]}
+    assert stack.messages(CAPTURED) == []
+
+
+def test_a_change_that_makes_no_sense_holds_up_nothing(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    made = json.loads(json.dumps(event("publish-streams")))
+    made["Records"][0]["dynamodb"]["NewImage"].pop("au")
+
+    assert stack.invoke("publish", made) == {"batchItemFailures": []}
+
+    (sent,) = [json.loads(message) for message in stack.messages(CAPTURED)]
+    assert sent["detail-type"] == "account.relink_required"

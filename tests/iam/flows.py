@@ -328,6 +328,38 @@ def land_a_rescued_link(stage: Stage) -> Iterator[None]:
     assert stage.session(session)["status"] == "completed"
 
 
+# ---- publish -----------------------------------------------------------------------------------
+
+
+@flow
+def tell_of_a_link(stage: Stage) -> Iterator[None]:
+    """One event on the bus and one line in the timeline."""
+    stage.world.pause_deliveries("publish")
+    account = stage.link(stage.person())
+    before = _denied(stage)
+    yield
+    stage.world.pause_deliveries()
+    _worked_off(stage, before)
+    assert account in [event["detail"].get("account_id") for event in stage.world.events()]
+    told = stage.world.api("GET", f"/v1/accounts/{account}/events").json()
+    assert [item["type"] for item in told["items"]] == ["account.linked"]
+
+
+@flow
+def tell_of_an_unlink(stage: Stage) -> Iterator[None]:
+    """Once: that it was told is written to the account."""
+    account = stage.link(stage.person())
+    stage.settle()
+    stage.world.pause_deliveries("publish")
+    assert stage.unlink(account).status_code == 200
+    before = _denied(stage)
+    yield
+    stage.world.pause_deliveries()
+    _worked_off(stage, before)
+    told = stage.world.api("GET", f"/v1/accounts/{account}/events").json()
+    assert told["items"][0]["type"] == "account.unlinked"
+
+
 # ---- steps -------------------------------------------------------------------------------------
 
 

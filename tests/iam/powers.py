@@ -96,6 +96,14 @@ rescue FinishSessions
 rescue ReceivePairs
     sqs:ReceiveMessage RescueQueue                   land_a_rescued_link
     sqs:DeleteMessage RescueQueue                    land_a_rescued_link
+publish SendEvents
+    events:PutEvents EventBus                        tell_of_a_link
+publish ReadGrantsAndAccountsWithoutCiphertext
+    dynamodb:Query AccountsTable                     tell_of_a_link
+publish NoteInTimelines
+    dynamodb:PutItem AccountsTable                   tell_of_a_link
+publish MoveIndexCopies
+    dynamodb:UpdateItem AccountsTable                tell_of_an_unlink
 """
 
 _WITH_TABLES = (
@@ -108,6 +116,7 @@ _WITH_TABLES = (
     "webhook",
     "refresh",
     "rescue",
+    "publish",
 )
 _DYNAMODB_ASKS = (
     "MiniStack's DynamoDB encrypts nothing, so it asks for no key in the caller's name;"
@@ -120,6 +129,10 @@ _LAMBDA_SENDS = (
 _SCHEDULER_CALLS = (
     "EventBridge Scheduler acts with this role, and the local world calls the function itself;"
     " SAM makes the statement, tests/template/test_powers.py holds it to its one target"
+)
+_LAMBDA_READS = (
+    "Lambda reads the streams with it, and the local world's poller in its own name; the dead"
+    " letters are Lambda's too. tests/template/test_powers.py holds it to these streams"
 )
 _LAMBDA_LOOKS = (
     "Lambda demands it of a mapping's role and looks at its queue so; the local poller has no use"
@@ -167,5 +180,13 @@ NOT_SHOWN: dict[Power, str] = {
         "ScheduleDeadLetterQueue",
     ): _SCHEDULER_CALLS,
     Power("rescue", "ReceivePairs", "sqs:GetQueueAttributes", "RescueQueue"): _LAMBDA_LOOKS,
+    **{
+        Power("publish", "ReadStreams", f"dynamodb:{verb}", f"{table}/stream"): _LAMBDA_READS
+        for verb in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+        for table in ("AccountsTable", "SessionsTable")
+    },
+    Power(
+        "publish", "TellWhereAStreamStopped", "sqs:SendMessage", "PublishDeadLetterQueue"
+    ): _LAMBDA_READS,
 }
 """Power → why MiniStack cannot show that it is needed."""

@@ -56,8 +56,8 @@ def resource_name(resource: Mapping[str, Any]) -> str:
     """`!GetAtt AccountsTable.Arn`, `!Sub ${AccountsTable.Arn}/index/due` and `!Ref AppSecret`."""
     ((function, argument),) = resource.items()
     if function == "Fn::GetAtt":
-        assert argument[1] in ("Arn", "Id"), argument  # the secret's, as the local deploy has it
-        return str(argument[0])
+        assert argument[1] in ("Arn", "StreamArn", "Id"), argument  # Id: the secret's, locally
+        return f"{argument[0]}/stream" if argument[1] == "StreamArn" else str(argument[0])
     return str(argument).replace("${AccountsTable.Arn}", "AccountsTable")
 
 

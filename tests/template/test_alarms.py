@@ -11,6 +11,7 @@ from tests.docs.reading import Document
 
 Json = dict[str, Any]
 OPERATIONS = Document.read("docs/operations.md")
+OF_AWS = ("AWS/SQS", "AWS/Lambda")
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_each_of_our_metrics_is_one_that_the_code_counts(alarms: dict[str, Json]
         for row in OPERATIONS.section("Metrics").rows()
         for name in re.findall(r"`(\w+)`", row[0])
     }
-    ours = {a["MetricName"] for a in alarms.values() if a["Namespace"] != "AWS/SQS"}
+    ours = {a["MetricName"] for a in alarms.values() if a["Namespace"] not in OF_AWS}
 
     assert ours <= told
 
@@ -46,7 +47,7 @@ def test_our_alarms_look_where_the_functions_count(plain: Json, alarms: dict[str
     function = plain["Resources"]["RefreshFunction"]["Properties"]
     namespace = function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
     for alarm in alarms.values():
-        if alarm["Namespace"] != "AWS/SQS":
+        if alarm["Namespace"] not in OF_AWS:
             assert alarm["Namespace"] == namespace
             assert {"Name": "service", "Value": "refresh"} in alarm["Dimensions"]
 
@@ -69,6 +70,12 @@ def test_no_alarm_goes_off_because_nothing_happens(alarms: dict[str, Json]) -> N
             "RenewalDeadLetterQueue",
             "ApproximateNumberOfMessagesVisible",
         ),
+        (
+            "PublishDeadLettersAlarm",
+            "PublishDeadLetterQueue",
+            "ApproximateNumberOfMessagesVisible",
+        ),
+        ("EventsLateAlarm", "PublishFunction", "IteratorAge"),
     ],
 )
 def test_the_queues_that_hold_the_only_copy_are_watched(

@@ -18,7 +18,10 @@ EVENTS = {
     for file in sorted((ROOT / "events").glob("*.json"))
 }
 OF_ROUTES = {name: event for name, event in EVENTS.items() if "routeKey" in event}
-OF_QUEUES = {name: event for name, event in EVENTS.items() if "Records" in event}
+OF_STREAMS = {name: event for name, event in EVENTS.items() if name.startswith("publish-")}
+OF_QUEUES = {
+    name: event for name, event in EVENTS.items() if "Records" in event and name not in OF_STREAMS
+}
 
 
 def test_every_route_has_an_event(plain: dict[str, Any]) -> None:
@@ -30,9 +33,10 @@ def test_every_route_has_an_event(plain: dict[str, Any]) -> None:
 
 
 def test_every_other_trigger_has_an_event() -> None:
-    others = EVENTS.keys() - OF_ROUTES.keys() - OF_QUEUES.keys()
+    others = EVENTS.keys() - OF_ROUTES.keys() - OF_QUEUES.keys() - OF_STREAMS.keys()
 
     assert {name.split("-")[0] for name in OF_QUEUES} == {"refresh", "rescue"}
+    assert OF_STREAMS.keys() == {"publish-streams"}
     assert others == {"refresh-scheduled", "refresh-one"}
     assert EVENTS["refresh-scheduled"] == {}
     assert EVENTS["refresh-one"].keys() == {"job", "grant", "min_ttl_seconds", "rejected"}
@@ -73,3 +77,27 @@ def test_a_queue_event_is_whole(name: str) -> None:
         }
         assert record["eventSource"] == "aws:sqs"
         assert isinstance(json.loads(record["body"]), dict)
+
+
+@pytest.mark.parametrize("name", OF_STREAMS)
+def test_a_stream_event_is_whole(name: str) -> None:
+    """docs.aws.amazon.com, "Using AWS Lambda with Amazon DynamoDB", the example event."""
+    for record in OF_STREAMS[name]["Records"]:
+        assert record.keys() == {
+            "eventID",
+            "eventName",
+            "eventVersion",
+            "eventSource",
+            "awsRegion",
+            "dynamodb",
+            "eventSourceARN",
+        }
+        assert record["eventSource"] == "aws:dynamodb"
+        assert record["dynamodb"].keys() - {"OldImage"} == {
+            "ApproximateCreationDateTime",
+            "Keys",
+            "NewImage",
+            "SequenceNumber",
+            "SizeBytes",
+            "StreamViewType",
+        }

@@ -32,7 +32,10 @@ def test_every_flow_of_the_table_exists() -> None:
 
 
 def test_what_cannot_be_shown_is_little_and_has_a_reason(plain: dict[str, Any]) -> None:
-    """No function's own statement hides there, but for the key that DynamoDB asks for."""
+    """No function's own statement hides there, but for the key that DynamoDB asks for.
+
+    What SAM makes for Lambda and the scheduler, and what Lambda does with the streams, does.
+    """
     assert all(NOT_SHOWN.values())
     assert {power.role for power in NEEDED} == roles(plain).keys() - {"refresh plan"}
     shown = {(power.role, power.statement) for power in NEEDED}
@@ -41,4 +44,6 @@ def test_what_cannot_be_shown_is_little_and_has_a_reason(plain: dict[str, Any]) 
         "RefreshFunctionEventInvokeConfigOnFailureSQSPolicy",
         "RefreshFunctionPlanLambdaPolicy",
         "RefreshFunctionPlanSQSPolicy",
+        "ReadStreams",
+        "TellWhereAStreamStopped",
     }

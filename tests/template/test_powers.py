@@ -60,6 +60,11 @@ def naming(attributes: str) -> Condition:
 
 # A wrapped data key (w) is not among them: who saves pairs cannot make them unreadable.
 SAVING = naming(" ".join([*records.SHOWN_ATTRIBUTES, *records.CIPHERTEXT]))
+# A timeline has a partition of its own, named by its account; grants' names begin otherwise.
+NOTING: Condition = {
+    "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["acct_*"]},
+    "ForAllValues:StringEquals": {"dynamodb:Attributes": ["pk", "sk", "st", "mt", "ttl"]},
+}
 # Ends a grant or makes it due; no word of the person, the scopes or a new pair.
 REMOVING = naming("pk sk st rs a f fp pi ds da lo lu it rc ff fc fe fl bo rv ua au lx v ev")
 
@@ -198,6 +203,28 @@ MATRIX: dict[str, dict[str, Row]] = {
             "RescueQueue",
             ALWAYS,
         ),
+    },
+    "publish": TABLES_KEY
+    | {
+        "ReadStreams": (
+            "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator"
+            " dynamodb:ListStreams",
+            "AccountsTable/stream SessionsTable/stream",
+            ALWAYS,
+        ),
+        "SendEvents": ("events:PutEvents", "EventBus", ALWAYS),
+        "ReadGrantsAndAccountsWithoutCiphertext": (
+            "dynamodb:Query",
+            "AccountsTable",
+            WITHOUT_CIPHERTEXT,
+        ),
+        "MoveIndexCopies": (
+            "dynamodb:UpdateItem",
+            "AccountsTable",
+            naming("pk sk rb os ut au ul ev"),
+        ),
+        "NoteInTimelines": ("dynamodb:PutItem", "AccountsTable", NOTING),
+        "TellWhereAStreamStopped": ("sqs:SendMessage", "PublishDeadLetterQueue", ALWAYS),
     },
     # The scheduler's, made by SAM.
     "refresh plan": {

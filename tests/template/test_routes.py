@@ -33,6 +33,7 @@ ROUTES = {
     "GET /v1/accounts": "AccountsFunction",
     "GET /v1/accounts/{id}": "AccountsFunction",
     "PATCH /v1/accounts/{id}": "AccountsFunction",
+    "GET /v1/accounts/{id}/events": "AccountsFunction",
     "POST /v1/accounts/{id}/token": "TokensFunction",
     "DELETE /v1/accounts/{id}": "UnlinkFunction",
     "POST /webhooks/tiktok": "WebhookFunction",

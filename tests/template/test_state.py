@@ -133,13 +133,50 @@ def test_every_queue_is_encrypted_and_refuses_plaintext(plain: dict[str, Any]) -
 
 def test_every_queue_that_feeds_a_function_has_dead_letters(plain: dict[str, Any]) -> None:
     queues = _of_type(plain, "AWS::SQS::Queue")
-    sources = {m["EventSourceArn"]["Fn::GetAtt"][0] for m in _mappings(plain).values()}
+    sources = {
+        m["EventSourceArn"]["Fn::GetAtt"][0]
+        for m in _of_type(plain, "AWS::Lambda::EventSourceMapping").values()
+        if m["EventSourceArn"]["Fn::GetAtt"][1] == "Arn"
+    }
 
     assert sources == {"RenewalQueue", "RescueQueue"}
     for name in sources:
         target = queues[name]["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
         assert target == name.replace("Queue", "DeadLetterQueue")
         assert queues[target]["MessageRetentionPeriod"] == 14 * DAY
+
+
+def test_both_streams_are_published_in_order_and_nothing_is_dropped_in_silence(
+    plain: dict[str, Any],
+) -> None:
+    streams = {
+        m["EventSourceArn"]["Fn::GetAtt"][0]: m
+        for m in _of_type(plain, "AWS::Lambda::EventSourceMapping").values()
+        if m["EventSourceArn"]["Fn::GetAtt"][1] == "StreamArn"
+    }
+
+    assert streams.keys() == {"AccountsTable", "SessionsTable"}
+    for mapping in streams.values():
+        assert mapping["FunctionName"] == {"Fn::GetAtt": ["PublishFunction", "Arn"]}
+        assert mapping["StartingPosition"] == "TRIM_HORIZON"
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        # Until shortly before the stream itself forgets (24 h), and then told.
+        assert mapping["MaximumRecordAgeInSeconds"] == 22 * 3600
+        assert "MaximumRetryAttempts" not in mapping
+        assert "ParallelizationFactor" not in mapping
+        target = mapping["DestinationConfig"]["OnFailure"]["Destination"]
+        assert target == {"Fn::GetAtt": ["PublishDeadLetterQueue", "Arn"]}
+        (filtered,) = mapping["FilterCriteria"]["Filters"]
+        assert json.loads(filtered["Pattern"]) == {
+            "dynamodb": {"NewImage": {"ev": {"S": [{"exists": True}]}}}
+        }
+
+
+def test_events_are_archived(plain: dict[str, Any]) -> None:
+    (archive,) = _of_type(plain, "AWS::Events::Archive").values()
+
+    assert archive["SourceArn"] == {"Fn::GetAtt": ["EventBus", "Arn"]}
+    assert archive["RetentionDays"] == {"Ref": "EventArchiveDays"}
 
 
 def test_renewal_timing_holds_together(plain: dict[str, Any], functions: dict[str, Any]) -> None:

@@ -209,6 +209,8 @@ class Account:
     unlinked_at: datetime | None = None
     is_told: bool = False
     """Whether the event of this unlink has been sent."""
+    is_waiting: bool = False
+    """Whether it waits for TikTok's answer."""
 
     @property
     def relinked_at(self) -> datetime | None:

@@ -324,8 +324,8 @@ class Timeline(Protocol):
     def note(self, event: Event) -> None:
         """Put an event into its account's timeline; the same event twice is one row."""
 
-    def mark_told(self, account: Account) -> None:
-        """Write down that the event of this unlink was sent."""
+    def mark_told(self, account: Account, *, waits: bool) -> None:
+        """Write down that the event of this unlink was sent, or that it waits for its result."""
 
     def move_relink_by(self, account: Account, relink_by: datetime | None) -> None:
         """Bring the account's copy of the date up to date, by which lists are ordered."""

@@ -95,18 +95,20 @@ class Publishing:
     def _publish_link(self, change: AccountChange | GrantChange) -> list[Event]:
         """The order matters: an unlink counts as told only when its event is out and noted."""
         grant, accounts = self.timeline.read_accounts(_grant_of(change))
-        untold = [account for account in accounts if _can_be_told(account, grant, accounts)]
-        events = list(
-            _of_account(change, grant)
-            if isinstance(change, AccountChange)
-            else _of_grant(change, accounts)
-        )
-        events += [_unlinked(account, grant, accounts) for account in untold]
+        ended = [account for account in accounts if _has_ended(account, change)]
+        tellable = [account for account in ended if _has_result(grant, accounts)]
+        events: list[Event] = []
+        if isinstance(change, AccountChange):
+            events += _of_account(change, grant)
+        else:
+            events += _of_grant(change, [a for a in accounts if a not in ended])
+        events += [_unlinked(account, grant, accounts) for account in tellable]
         self.bus.send(events)
         for event in events:
             self.timeline.note(event)
-        for account in untold:
-            self.timeline.mark_told(account)
+        for account in ended:
+            if account in tellable or not account.is_waiting:
+                self.timeline.mark_told(account, waits=account not in tellable)
         deadline = None if grant is None else grant.relink_by
         for account in accounts:
             if account.unlinked_at is None and not same_day(account.relink_by, deadline):
@@ -167,17 +169,31 @@ def _grant_of(change: AccountChange | GrantChange) -> str:
     return change.after.id if isinstance(change, GrantChange) else change.after.grant_id
 
 
-def _can_be_told(account: Account, grant: Grant | None, accounts: Sequence[Account]) -> bool:
-    """Whether an unlink has its result and its event is still to be sent.
+def _has_ended(account: Account, change: AccountChange | GrantChange) -> bool:
+    """Whether an unlink is still to be told, and this change does not come before it.
 
-    Whether the app was disconnected is known for all but the last account of a grant: its event
-    waits for the grant's own end, which says what TikTok answered.
+    What is read may be newer than the change: an account whose own unlink comes later in the
+    stream was linked when this happened.
     """
     if account.unlinked_at is None or account.is_told:
         return False
+    is_it = (
+        isinstance(change, AccountChange)
+        and change.after.id == account.id
+        and change.after.unlinked_at == account.unlinked_at
+    )
+    return account.is_waiting or is_it
+
+
+def _has_result(grant: Grant | None, accounts: Sequence[Account]) -> bool:
+    """Whether it is known what became of the grant at TikTok.
+
+    For all but the last account of a grant nothing does; the last one's event waits for the
+    grant's own end, which says what TikTok answered.
+    """
     if grant is None or grant.revocation is not None or grant.status is Status.REVOKED:
         return True
-    return any(other.unlinked_at is None for other in accounts)
+    return any(account.unlinked_at is None for account in accounts)
 
 
 def _unlinked(account: Account, grant: Grant | None, accounts: Sequence[Account]) -> Event:
@@ -196,10 +212,20 @@ def _unlinked(account: Account, grant: Grant | None, accounts: Sequence[Account]
 
 
 def _of_grant(change: GrantChange, accounts: Sequence[Account]) -> Iterator[Event]:
-    grant = change.after
-    linked = [account for account in accounts if account.unlinked_at is None]
+    before, grant = change.before, change.after
+    was_authorised = before is None or before.authorised_at != grant.authorised_at
+    # Who was linked before: a newcomer's first event is that it is linked.
+    known = [
+        account
+        for account in accounts
+        if not account.is_told
+        and (
+            account.linked_at < grant.authorised_at
+            or (account.linked_at == grant.authorised_at and not was_authorised)
+        )
+    ]
     for type, told in _facts(change):
-        for account in linked:
+        for account in known:
             if type is EventType.RECOVERED and change.row and account.id.endswith(change.row):
                 continue  # its owner has linked it again, which its own row tells
             extra = told | (_scopes(account, grant) if type is EventType.SCOPES_CHANGED else {})

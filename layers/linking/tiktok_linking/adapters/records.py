@@ -18,7 +18,7 @@ rb, au    relink_by, authorised at              ul        unlinked at
 v, ro     version, rotations                    md        wished refresh mode
 md        refresh mode                          ow, os    index by owner
 lx, us    last success, last used               ls, os    index of all, by tenant and shard
-ds, da    due shard, due slot                   ut        the unlink that the team was told of
+ds, da    due shard, due slot                   ut        unlink told of; below 0: it waits
 lo,lu,it  lease owner, until, intent            ev        mark this write carries
 rc        recovering since
 ff,fc     failing since, failure count
@@ -103,9 +103,9 @@ def mark(name: str, at: datetime, *, row: str = "") -> str:
     return f"{name} {to_ms(at)} {row}".rstrip()
 
 
-def read_mark(value: str) -> Mark:
+def read_mark(value: Any) -> Mark:
     """Read what ``mark`` wrote."""
-    name, moment, *row = value.split(" ")
+    name, moment, *row = str(value).split(" ")
     return Mark(name, at_ms(int(moment)), "".join(row))
 
 
@@ -259,4 +259,5 @@ def read_account(item: Item) -> Account:
         relink_by=from_ms(item.get("rb")),
         unlinked_at=from_ms(item.get("ul")),
         is_told="ul" in item and item.get("ut") == item["ul"],
+        is_waiting="ul" in item and item.get("ut") == -item["ul"],
     )

@@ -56,12 +56,15 @@ class TimelineTable:
             }
         )
 
-    def mark_told(self, account: Account) -> None:
+    def mark_told(self, account: Account, *, waits: bool) -> None:
         """See ports.Timeline."""
+        if account.unlinked_at is None:
+            return
+        moment = to_ms(account.unlinked_at)
         with contextlib.suppress(ConditionFailed):  # linked again meanwhile
             self._table.update(
                 account_key(account.id),
-                Update(sets={"ut": account.unlinked_at}, removes=("ev",)),
+                Update(sets={"ut": -moment if waits else moment}, removes=("ev",)),
                 condition="ul = :ul",
                 values={":ul": account.unlinked_at},
             )
