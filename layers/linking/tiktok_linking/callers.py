@@ -26,7 +26,7 @@ _MAPPED = re.compile(
     r"(:(?P<registrations>[a-z][a-z0-9-]{0,31}(\+[a-z][a-z0-9-]{0,31})*))?"
 )
 # Session names hold no slash and STS leaves a role's path out, so there is one way to read these.
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html (read 2026-11)
+# https://github.com/kubernetes-sigs/aws-iam-authenticator/pull/144 (read 2026-11)
 _NAMED = re.compile(
     r"arn:aws[a-z-]*:(?:"
     r"sts::[0-9]{12}:assumed-role/(?P<role>[A-Za-z0-9_+=,.@-]{1,64})/[A-Za-z0-9_+=,.@-]{1,64}"
@@ -103,8 +103,8 @@ def caller_of(arn: str, tenants: Mapping[str, Tenant]) -> Caller | None:
     """Who calls, by the ARN from the authorizer; None if no tenant can be told from it.
 
     Where roles are mapped, only roles and users may call: whoever makes a federated session chooses
-    its name. IAM holds names that differ in case for one, so such a name is a mistake in the
-    parameter, and no reason to let its caller roam.
+    its name. IAM has no two names that differ in case alone (CreateRole, RoleName), so such a name
+    is a mistake in the parameter, and no reason to let its caller roam.
     """
     if not tenants:
         return Caller(principal_of(arn))
