@@ -1,4 +1,4 @@
-"""docs/events.md: every type is told, its example fits, CloudFormation takes its templates."""
+"""docs/events.md: every type is told, the example fits, and its templates are sound."""
 
 from __future__ import annotations
 
