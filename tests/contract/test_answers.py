@@ -449,6 +449,36 @@ def _(stage: Stage) -> requests.Response:
     return answer
 
 
+@gives("listAccountEvents", 200, when="of a new account")
+def _(stage: Stage) -> requests.Response:
+    account = stage.account()
+    stage.world.settle()
+    answer = stage.backend.call("GET", f"/v1/accounts/{account}/events")
+    assert [item["type"] for item in answer.json()["items"]] == ["account.linked"]
+    return answer
+
+
+@gives("listAccountEvents", 200, when="with a next page, of an account that was used")
+def _(stage: Stage) -> requests.Response:
+    account = stage.account()
+    stage.backend.token(account)
+    stage.backend.unlink(account)
+    stage.world.settle()
+    answer = stage.backend.call("GET", f"/v1/accounts/{account}/events", limit="1")
+    assert answer.json()["next_cursor"]
+    return answer
+
+
+@gives("listAccountEvents", 400, "invalid_request")
+def _(stage: Stage) -> requests.Response:
+    return stage.backend.call("GET", f"/v1/accounts/{stage.account()}/events", cursor="yesterday")
+
+
+@gives("listAccountEvents", 404, "not_found")
+def _(stage: Stage) -> requests.Response:
+    return stage.backend.call("GET", f"/v1/accounts/{UNKNOWN_ACCOUNT}/events")
+
+
 @gives("getAccount", 400, "invalid_request")
 def _(stage: Stage) -> requests.Response:
     return account(stage, UNKNOWN_ACCOUNT, fields="status")

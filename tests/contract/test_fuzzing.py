@@ -109,7 +109,9 @@ class Known:
                 case.path_parameters["id"] = self.session
             case "cancelLinkSession":
                 case.path_parameters["id"] = self.cancelled_session
-            case "getAccount" | "updateAccount" | "relinkAccount" | "vendToken":
+            case (
+                "getAccount" | "listAccountEvents" | "updateAccount" | "relinkAccount" | "vendToken"
+            ):
                 case.path_parameters["id"] = self.account
             case "unlinkAccount":
                 case.path_parameters["id"] = self.unlinked_account

@@ -14,7 +14,6 @@ from tests.functions.conftest import sessions
 from tests.functions.stack import (
     ACCOUNT_ID,
     BASE_URL,
-    CAPTURED,
     CLIENT_SECRET,
     GRANT_ID,
     OPEN_ID,
@@ -431,12 +430,12 @@ def test_event_publish_streams__sends_what_changed(
 ) -> None:
     assert stack.invoke("publish", event("publish-streams")) == {"batchItemFailures": []}
 
-    sent = [json.loads(message) for message in stack.messages(CAPTURED)]
-    assert sorted(e["detail-type"] for e in sent) == ["account.linked", "account.relink_required"]
+    sent = stack.sent()
+    assert [e["DetailType"] for e in sent] == ["account.linked", "account.relink_required"]
     for one in sent:
-        assert one["source"] == "tiktok-link"
-        assert one["detail"]["account_id"] == ACCOUNT_ID
-        check(one["detail-type"], one["detail"])
+        assert (one["Source"], one["EventBusName"]) == ("tiktok-link", "EventBus")
+        assert one["Detail"]["account_id"] == ACCOUNT_ID
+        check(one["DetailType"], one["Detail"])
 
 
 def test_the_stream_brings_again_what_could_not_be_published_and_all_after_it(
@@ -450,7 +449,7 @@ def test_the_stream_brings_again_what_could_not_be_published_and_all_after_it(
 
     first = records[0]["dynamodb"]["SequenceNumber"]
     assert answer == {"batchItemFailures": [{"itemIdentifier": first}]}
-    assert stack.messages(CAPTURED) == []
+    assert stack.sent() == []
 
 
 def test_a_change_that_makes_no_sense_holds_up_nothing(
@@ -461,5 +460,5 @@ def test_a_change_that_makes_no_sense_holds_up_nothing(
 
     assert stack.invoke("publish", made) == {"batchItemFailures": []}
 
-    (sent,) = [json.loads(message) for message in stack.messages(CAPTURED)]
-    assert sent["detail-type"] == "account.relink_required"
+    (sent,) = stack.sent()
+    assert sent["DetailType"] == "account.relink_required"
