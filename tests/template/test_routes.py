@@ -132,7 +132,11 @@ def test_a_caller_can_be_given_lists_without_tokens() -> None:
         return {key for key, path in paths.items() if any(fnmatchcase(path, s) for s in allowed)}
 
     assert statement["Action"] == "execute-api:Invoke"
-    assert opened(*shapes) == {"GET /v1/accounts", "GET /v1/accounts/{id}"}
+    assert opened(*shapes) == {
+        "GET /v1/accounts",
+        "GET /v1/accounts/{id}",
+        "GET /v1/accounts/{id}/events",
+    }
     assert opened("POST/v1/accounts/*/token") == {"POST /v1/accounts/{id}/token"}
     assert all(f"`{shape}`" in section for shape in ("POST/v1/accounts/*/token",))
 
