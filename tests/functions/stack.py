@@ -12,7 +12,7 @@ import functools
 import importlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,7 +72,8 @@ class RunningStack:
         bus: Loopback,
         patch: pytest.MonkeyPatch,
     ) -> None:
-        self._variables = variables
+        self._given = variables
+        self._variables = self.variables()
         self._names = {name for own in variables.values() for name in own}
         self._patch = patch
         self._current = ""
@@ -80,6 +81,8 @@ class RunningStack:
         self.clock = Clock()
         self.tiktok = tiktok
         self._bus = bus
+        self.witness: Callable[[str, Any, object], None] | None = None
+        """Told of each invocation: function, event, and its answer or what it raised."""
 
     def reset(self, folder: Path) -> None:
         """Begin anew: nobody is linked, nothing waits, no function remembers anything."""
@@ -92,12 +95,20 @@ class RunningStack:
         self.tiktok.script.clear()
         self.tiktok.received.clear()
         self._bus.received.clear()
+        self._variables = self.variables()
         self._current = ""
         _forget()
 
-    def create_tables(self) -> None:
-        """Empty tables, whether there were any or not."""
-        for table in TABLES:
+    def deploy(self, **values: str) -> None:
+        """Give every function that has such a variable another value, until the next ``reset``."""
+        for own in self._variables.values():
+            own.update({name: value for name, value in values.items() if name in own})
+        self._current = ""
+        _forget()
+
+    def create_tables(self, *tables: str) -> None:
+        """Empty tables, whether there were any or not; both, if none is named."""
+        for table in tables or TABLES:
             with suppress(client("dynamodb").exceptions.ResourceNotFoundException):
                 client("dynamodb").delete_table(TableName=table)
             create_table(table)
@@ -118,10 +129,27 @@ class RunningStack:
         self.become(function)
         try:
             handler = _handler(function)
-            return json.loads(json.dumps(handler(event, Context(milliseconds))))
+            answer = json.loads(json.dumps(handler(event, Context(milliseconds))))
+            self._tell(function, event, answer)
+            return answer
+        except Exception as error:
+            self._tell(function, event, error)
+            raise
         finally:
             if before:
                 self.become(before)
+
+    def _tell(self, function: str, event: Any, ending: object) -> None:
+        if self.witness is not None:
+            self.witness(function, event, ending)
+
+    def restart(self) -> None:
+        """Let the next invocation of whatever function begin in a process of its own."""
+        _forget()
+
+    def variables(self) -> dict[str, dict[str, str]]:
+        """Each function's environment, as the template gives it."""
+        return {name: dict(own) for name, own in self._given.items()}
 
     def become(self, function: str) -> None:
         """Have this function's variables, and no memory of another's."""
@@ -135,9 +163,9 @@ class RunningStack:
             self._patch.setenv(name, value)
         self._current = function
 
-    def items(self) -> dict[str, list[dict[str, Any]]]:
-        """Everything in both tables, as DynamoDB's client gives it."""
-        return {t: client("dynamodb").scan(TableName=t)["Items"] for t in TABLES}
+    def items(self, *tables: str) -> dict[str, list[dict[str, Any]]]:
+        """Everything in both tables or in those named, as DynamoDB's client gives it."""
+        return {t: client("dynamodb").scan(TableName=t)["Items"] for t in tables or TABLES}
 
     def put_back(self, items: Mapping[str, list[dict[str, Any]]]) -> None:
         """Fill the tables with what ``items`` gave."""

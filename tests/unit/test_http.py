@@ -297,3 +297,21 @@ def test_a_binding_cookie_is_for_this_host_and_cross_site_returns() -> None:
         "HttpOnly",
         "SameSite=Lax",
     ]
+
+
+def test_what_people_send_and_get_does_not_show_in_a_repr() -> None:
+    """Codes, states, cookies and session ids come in; tokens and cookies go out."""
+    request = Request.from_event(
+        {
+            "routeKey": "GET /callback",
+            "rawQueryString": "code=canary",
+            "cookies": ["__Host-ttl_1=canary"],
+            "headers": {"tiktok-signature": "canary"},
+            "pathParameters": {"id": "canary"},
+            "body": "canary",
+        }
+    )
+    response = Response(200, "canary", {"Location": "canary"}, ("canary",))
+
+    assert "canary" not in repr(request) + repr(response)
+    assert "GET /callback" in repr(request)

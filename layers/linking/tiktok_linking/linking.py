@@ -15,7 +15,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
@@ -103,7 +103,7 @@ COMPLETING_TAKES = 5
 class Departure:
     """Where to send the browser, and the cookie that binds it to this attempt."""
 
-    url: str
+    url: str = field(repr=False)
     cookie_name: str
     cookie_value: Secret
 

@@ -45,7 +45,7 @@ class Signature:
 
     signed_at: datetime
     timestamp: str
-    digest: str
+    digest: str = field(repr=False)
 
     def is_by(self, client_secret: Secret, body: bytes) -> bool:
         """Whether this secret signed these very bytes."""

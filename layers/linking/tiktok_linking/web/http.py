@@ -30,14 +30,17 @@ NOTHING_IS_LOADED = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. ``caller`` is the principal API Gateway verified, None on public routes."""
+    """One request. ``caller`` is the principal API Gateway verified, None on public routes.
+
+    Its repr leaves out what people send: codes, states, cookies, session ids.
+    """
 
     route: str
-    headers: Mapping[str, str]
-    cookies: Mapping[str, str]
-    raw_query: str
-    path_parameters: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    cookies: Mapping[str, str] = field(repr=False)
+    raw_query: str = field(repr=False)
+    path_parameters: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     caller: str | None
     public_base_url: str
 
@@ -120,12 +123,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer, rendered by ``as_event``."""
+    """One answer, rendered by ``as_event``. It may carry a token, a state or a cookie."""
 
     status: int
-    body: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cookies: tuple[str, ...] = ()
+    body: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cookies: tuple[str, ...] = field(default=(), repr=False)
 
     def as_event(self) -> dict[str, Any]:
         """Render for API Gateway; a header value with a line break is a defect and raises."""
