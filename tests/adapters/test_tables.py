@@ -204,7 +204,7 @@ def test_a_grant_has_no_attribute_that_the_roles_do_not_know(
         known = {
             "grant": {*GRANT_ATTRIBUTES, *CIPHERTEXT},
             "acct": set(ACCOUNT_ATTRIBUTES),
-        }.get(kind, {"pk", "sk", "w"})
+        }.get(kind, {"pk", "sk", "w", "k"})
         assert set(item) <= known, kind
 
 

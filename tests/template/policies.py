@@ -52,8 +52,23 @@ def powers(plain: Template) -> Iterator[Power]:
                     yield Power(role, name, action, resource_name(resource))
 
 
+# The sealing key is the stack's own or a given one; a second stands beside it while keys change.
+SEALING_KEYS = (
+    {
+        "Fn::If": [
+            "HasSealingKeyArn",
+            {"Ref": "SealingKeyArn"},
+            {"Fn::GetAtt": ["SealingKey", "Arn"]},
+        ]
+    },
+    {"Fn::If": ["HasOtherSealingKeyArn", {"Ref": "OtherSealingKeyArn"}, {"Ref": "AWS::NoValue"}]},
+)
+
+
 def resource_name(resource: Mapping[str, Any]) -> str:
     """`!GetAtt AccountsTable.Arn`, `!Sub ${AccountsTable.Arn}/index/due` and `!Ref AppSecret`."""
+    if resource in SEALING_KEYS:
+        return "SealingKey"
     ((function, argument),) = resource.items()
     if function == "Fn::GetAtt":
         assert argument[1] in ("Arn", "StreamArn", "Id"), argument  # Id: the secret's, locally

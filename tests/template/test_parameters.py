@@ -91,6 +91,14 @@ ANSWERS = [
         ["rate(2 minutes)", "rate(5 minutes)", "rate(59 minutes)", "rate(1 hour)"],
         ["rate(1 minutes)", "rate(1 minute)", "rate(5 minute)", "rate(60 minutes)", "5 minutes"],
     ),
+    *(
+        (
+            name,
+            ["", "arn:aws:kms:eu-west-1:123456789012:key/0a1b2c3d-0a1b"],
+            ["alias/sealing", "arn:aws:kms:eu-west-1:123456789012:alias/sealing", "0a1b2c3d"],
+        )
+        for name in ("SealingKeyArn", "OtherSealingKeyArn")
+    ),
     (
         "PermissionsBoundaryArn",
         ["", "arn:aws:iam::123456789012:policy/team/boundary"],

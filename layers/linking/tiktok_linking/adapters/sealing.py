@@ -32,9 +32,18 @@ from tiktok_linking.sessions import State
 
 SERVICE = "tiktok-link"
 PARKED_CODE = "parked_code"
+PURPOSES = ("access", "refresh", PARKED_CODE)
+KEY_PARTITION = "key#"
+WRAPPED_BY = "k"
+"""The attribute of a wrapped data key that names the KMS key. IAM says which keys may be named."""
 _VERSION = b"\x01"
 _KEPT_FOR = timedelta(hours=1)
 _EPOCH_START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def encryption_context(purpose: str, epoch: int) -> dict[str, str]:
+    """What a wrapped data key is bound to at KMS, and what IAM conditions match."""
+    return {"service": SERVICE, "purpose": purpose, "epoch": str(epoch)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +84,8 @@ class DataKeys:
             return key.plain
 
     def _fetch(self, purpose: str, epoch: int, *, create: bool) -> bytes:
-        place = {"pk": f"key#{purpose}", "sk": f"{epoch:05d}"}
-        context = {"service": SERVICE, "purpose": purpose, "epoch": str(epoch)}
+        place = {"pk": KEY_PARTITION + purpose, "sk": f"{epoch:05d}"}
+        context = encryption_context(purpose, epoch)
         item = self._table.get(place)
         if item is None:
             if not create:
@@ -88,14 +97,17 @@ class DataKeys:
                 EncryptionContext=context,
             )
             try:
-                self._table.put_new(place | {"w": made["CiphertextBlob"]})
+                self._table.put_new(
+                    place | {"w": made["CiphertextBlob"], WRAPPED_BY: self._key_arn}
+                )
             except ConditionFailed as failed:
                 item = failed.old  # another function was first, or this was our own write
             else:
                 return bytes(made["Plaintext"])
+        # The row names its KMS key: while one takes another's place, rows of both serve.
         opened = self._ask(
             "decrypt",
-            KeyId=self._key_arn,
+            KeyId=item.get(WRAPPED_BY, self._key_arn),
             CiphertextBlob=item["w"],
             EncryptionContext=context,
         )
