@@ -327,6 +327,7 @@ def coming_back(run: Run) -> None:
     state, cookies = run.start(run.create())
     run.come_back(state, [])
     run.come_back(state, cookies)
+    run.come_back(state, [])
     for said in ("access_denied", "access_denied&error_type=scope", "unauthorized_client", "%0aX"):
         state, cookies = run.start(run.create())
         error = f"error={said}&error_description={quote(FORGED)}&state={state}"

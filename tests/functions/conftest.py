@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,18 @@ def session(stack: RunningStack) -> LinkSession:
 def started(stack: RunningStack, session: LinkSession) -> LinkSession:
     """The same session, with its browser at TikTok."""
     return start_session(session, stack)
+
+
+@pytest.fixture
+def started_again(stack: RunningStack) -> Callable[[], None]:
+    """Makes the session of the events anew, with its browser at TikTok, as often as asked."""
+
+    def start() -> None:
+        stack.create_tables("SessionsTable")
+        stack.clock.advance(seconds=1)
+        _start(_create(stack), stack)
+
+    return start
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -50,6 +50,7 @@ MAY_STAND = {
 # Without these something was not driven, and a search would find nothing for that reason.
 SAID = {
     "app registration refused",
+    "callback of a used attempt",
     "callback refused",
     "callback without its cookie",
     "completed by another user",
@@ -197,6 +198,20 @@ def test_everything_was_searched(ran: Ran) -> None:
 
 def test_secrets_stand_where_the_contract_puts_them_and_nowhere_else(ran: Ran) -> None:
     assert ran.places() == MAY_STAND
+
+
+def test_the_product_is_told_three_things_and_no_more(ran: Ran) -> None:
+    """S32: no token, no code of TikTok's, no open id and no text of anybody's."""
+    told = [urlsplit(line) for line in ran.heard["GET /callback Location"].splitlines() if line]
+    at_product = [parse_qs(url.query) for url in told if url.netloc == "app.example.com"]
+
+    assert {name for query in at_product for name in query} == {
+        "link_session",
+        "completion_code",
+        "error",
+    }
+    assert {query["error"][0] for query in at_product if "error" in query} == {"cancelled"}
+    assert all(url.query == "" for url in told if not url.netloc), "our own pages get none"
 
 
 def test_text_of_people_makes_no_record_of_its_own(ran: Ran) -> None:

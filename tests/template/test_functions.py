@@ -106,6 +106,24 @@ def test_only_the_arn_of_the_secret_reaches_a_function(plain: dict[str, Any]) ->
             assert variables.get("APP_SECRET_ARN", {"Ref": "AppSecret"}) == {"Ref": "AppSecret"}
 
 
+def test_nothing_is_traced_and_no_event_or_answer_is_logged(plain: dict[str, Any]) -> None:
+    """S91: Powertools and X-Ray would write down events, answers and errors as they are."""
+    text = json.dumps(plain)
+    code = "".join(
+        file.read_text(encoding="utf-8")
+        for folder in ("layers/linking/tiktok_linking", "functions")
+        for file in (ROOT / folder).rglob("*.py")
+    )
+
+    assert "TracingConfig" not in text
+    assert "XRay" not in text
+    assert "POWERTOOLS_LOGGER_LOG_EVENT" not in text
+    assert "POWERTOOLS_DEV" not in text
+    assert "POWERTOOLS_TRACE" not in text
+    for name in ("log_event", "inject_lambda_context", "Tracer", "aws_xray", "capture_"):
+        assert name not in code, name
+
+
 def test_only_the_package_reads_the_environment() -> None:
     """A variable that settings.py does not know would be one that no test holds to the template."""
     package = ROOT / "layers" / "linking" / "tiktok_linking"

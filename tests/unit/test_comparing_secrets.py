@@ -67,6 +67,25 @@ def test_a_careless_comparison_would_be_found() -> None:
         assert list(suspicious(ast.parse(text))), text
 
 
+def test_ciphers_and_digests_come_from_libraries_and_chance_from_the_system() -> None:
+    """S69, S2: nothing of our own making, and no `random` or UUID where a secret is drawn."""
+    imported: dict[str, set[str]] = {}
+    for file, tree in sources():
+        for node in ast.walk(tree):
+            for name in names_imported(node):
+                imported.setdefault(name.partition(".")[0], set()).add(file.stem)
+
+    assert imported["cryptography"] == {"sealing"}
+    assert "uuid" not in imported
+    assert imported["random"] <= {"bootstrap", "dynamodb"}, "they spread repeats"
+
+
+def names_imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
 def test_whatever_people_send_as_a_secret_meets_compare_digest() -> None:
     """S68, by place: where each of them is compared."""
     places = {

@@ -184,6 +184,77 @@ def test_a_line_stays_json_whatever_is_taken_out(lines: Lines) -> None:
     assert line["quote"] == '"[redacted]"'
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer canary",
+        "{'authorization': 'Bearer canary'}",
+        '{"Cookie": "x=canary"}',
+        "Set-Cookie: x=canary; Secure",
+        "{'tiktok-signature': 't=1,s=canary'}",
+        "{'client_secret': 'canary'}",
+        '{"refresh_token":"canary"}',
+        '{\\"access_token\\": \\"canary\\"}',
+        "code_verifier=canary&x",
+        'completion_code: "canary"',
+        """b'{"SecretString": "{\\\\"default\\\\": {\\\\"current\\\\": \\\\"canary"}'""",
+        '{"Plaintext": "canary"}',
+    ],
+)
+def test_what_a_name_says_is_secret_is_taken_out(text: str) -> None:
+    assert "canary" not in redacted(text)
+    assert "[redacted]" in redacted(text)
+
+
+@pytest.fixture
+def foreign(lines: Lines) -> Iterator[tuple[logging.Handler, io.StringIO]]:
+    """A handler of the root logger, as Lambda has one before it imports us."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    logging.getLogger().addHandler(handler)
+    logger()
+    try:
+        yield handler, written
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def test_the_net_lies_under_every_other_logger_too(
+    foreign: tuple[logging.Handler, io.StringIO],
+) -> None:
+    try:
+        raise RuntimeError(f"failed with {CANARY}")
+    except RuntimeError:
+        logging.getLogger("somebody.else").error("state=%s", "canary", exc_info=True)
+
+    assert "RuntimeError" in foreign[1].getvalue()
+    assert "canary" not in foreign[1].getvalue()
+
+
+def test_the_net_is_put_under_a_handler_once(
+    foreign: tuple[logging.Handler, io.StringIO],
+) -> None:
+    before = (foreign[0].formatter, list(foreign[0].filters))
+
+    logger()
+
+    assert (foreign[0].formatter, foreign[0].filters) == before
+
+
+def test_a_library_that_was_given_a_level_of_its_own_stays_quiet(
+    foreign: tuple[logging.Handler, io.StringIO],
+) -> None:
+    talkative = logging.getLogger("botocore.parsers")
+    talkative.setLevel(logging.DEBUG)
+    try:
+        talkative.debug("Response body: canary")
+        talkative.warning("something to know")
+    finally:
+        talkative.setLevel(logging.NOTSET)
+
+    assert foreign[1].getvalue() == "something to know\n"
+
+
 def test_at_debug_the_libraries_stay_quiet(lines: Lines) -> None:
     """botocore and urllib3 print bodies and query strings there."""
     for name in ("boto3", "botocore.endpoint", "urllib3.connectionpool", "requests"):

@@ -273,6 +273,7 @@ class Linking:
             done = session.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED)
             return Arrival(session, Landing.RETURN if done else Landing.PAGE)
         if refusal.was_used:
+            logger.warning("callback of a used attempt", extra={"event": "state_replay"})
             return Arrival(session, Landing.NEUTRAL)
         if refusal.expired:
             return Arrival(session, Landing.NEUTRAL)
