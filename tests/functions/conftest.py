@@ -73,7 +73,7 @@ def started_again(stack: RunningStack) -> Callable[[], None]:
     def start() -> None:
         stack.create_tables("SessionsTable")
         stack.clock.advance(seconds=1)
-        _start(_create(stack), stack)
+        start_session(create_session(stack), stack)
 
     return start
 

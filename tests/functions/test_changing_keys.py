@@ -16,6 +16,7 @@ import functions.refresh.app
 import functions.tokens.app
 import functions.unlink.app  # noqa: F401
 from local import restoring, rewrapping
+from tests.fakes import samples
 from tests.fakes.aws import ROOT, client, template
 from tests.fakes.clock import NOON
 from tests.fakes.loopback import Answer
@@ -103,7 +104,7 @@ def test_the_kms_key_changes_without_a_failed_hand_out(
 
     def works(number: int) -> None:
         renew(stack, number)
-        vended = warm.access_token_for(ACCOUNT_ID, min_ttl=timedelta(0))
+        vended = warm.access_token_for(ACCOUNT_ID, caller=samples.BACKEND, min_ttl=timedelta(0))
         assert vended.access_token.reveal() == f"act.event{number}!0001"
 
     # 1. OtherSealingKeyArn: no function's variables change, its role does.
@@ -280,16 +281,16 @@ def test_a_new_epoch_is_noticed_by_nobody(stack: RunningStack, linked: LinkSessi
     vend(stack)
     stack.become("tokens")
     warm = bootstrap.vending()
-    assert warm.access_token_for(ACCOUNT_ID, min_ttl=timedelta(0))
+    assert warm.access_token_for(ACCOUNT_ID, caller=samples.BACKEND, min_ttl=timedelta(0))
     stack.clock.advance(hours=1, minutes=30)
 
-    token = warm.access_token_for(ACCOUNT_ID, min_ttl=timedelta(0))
+    token = warm.access_token_for(ACCOUNT_ID, caller=samples.BACKEND, min_ttl=timedelta(0))
     assert token.access_token.reveal() == vend(stack) == "act.event2!0001"
     assert epochs_in_use() == (3, 3), "nothing was sealed since"
     renew(stack, 3)
 
     assert epochs_in_use() == (4, 4)
-    again = warm.access_token_for(ACCOUNT_ID, min_ttl=timedelta(0))
+    again = warm.access_token_for(ACCOUNT_ID, caller=samples.BACKEND, min_ttl=timedelta(0))
     assert again.access_token.reveal() == "act.event3!0001"
 
 
@@ -303,13 +304,13 @@ def test_no_token_is_kept_in_a_warm_process(stack: RunningStack, linked: LinkSes
     """S70: whatever was handed out a moment ago, an unlinked account gives nothing."""
     stack.become("tokens")
     warm = bootstrap.vending()
-    assert warm.access_token_for(ACCOUNT_ID, min_ttl=timedelta(0))
+    assert warm.access_token_for(ACCOUNT_ID, caller=samples.BACKEND, min_ttl=timedelta(0))
     stack.tiktok.script.append(Answer({}))
     unlinked = stack.invoke("unlink", event("unlink-account"))
     assert body_of(unlinked) == {"status": "unlinked", "revoked_at_tiktok": True}
 
     with pytest.raises(AccountUnlinked):
-        warm.access_token_for(ACCOUNT_ID, min_ttl=timedelta(0))
+        warm.access_token_for(ACCOUNT_ID, caller=samples.BACKEND, min_ttl=timedelta(0))
 
 
 # -- a restored table ----------------------------------------------------------------------------
