@@ -47,8 +47,6 @@ from tiktok_linking.sessions import SessionReason, SessionStatus, session_key
 
 LATER = NOON + timedelta(hours=1)
 GRANT = samples.GRANT_ID
-NOT_EMITTED_YET = {EventType.RELINK_DUE, EventType.TOKEN_VENDED}
-"""Their schemas are there before their senders."""
 
 _sealing = TransparentSealing(Happenings())
 Json = dict[str, Any]

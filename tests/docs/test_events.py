@@ -25,6 +25,20 @@ def test_every_type_is_told() -> None:
     assert told == [type.value for type in EventType]
 
 
+def test_what_nobody_sends_yet_is_said() -> None:
+    """Their schemas are there before their senders."""
+    senders = (ROOT / "layers/linking/tiktok_linking/publishing.py").read_text(encoding="utf-8")
+    of_sessions = {type for type in EventType if type.startswith("link_session.")}  # by their mark
+    unsent = {t for t in EventType if f"EventType.{t.name}" not in senders} - of_sessions
+    told = {
+        row[0].strip("`")
+        for row in EVENTS.section("What is sent when").rows()
+        if "not sent yet" in row[1]
+    }
+
+    assert told == unsent == {EventType.RELINK_DUE}
+
+
 def test_the_example_is_one() -> None:
     (example,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
 

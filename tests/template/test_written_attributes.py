@@ -7,7 +7,7 @@ adapter writes into a client that only listens, and what it names is compared wi
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.template.test_powers import statement_of
@@ -15,6 +15,8 @@ from tiktok_linking.accounts import RefreshMode, RevokedReason, account_id, gran
 from tiktok_linking.adapters.account_table import AccountTable
 from tiktok_linking.adapters.dynamodb import Item, Table, encode
 from tiktok_linking.adapters.records import read_account, read_grant
+from tiktok_linking.adapters.timeline_table import TimelineTable
+from tiktok_linking.events import Event, EventType
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -52,6 +54,7 @@ class ListeningClient:
     def __init__(self) -> None:
         self.named: set[str] = set()
         self.returned: set[str] = set()
+        self.put: Item = {}
 
     def update_item(self, **request: Any) -> dict[str, Any]:
         self.named |= set(request["Key"])
@@ -61,6 +64,10 @@ class ListeningClient:
             words = re.findall(r"(?<![:#\w])#?[a-z]\w*\b(?!\()", request.get(expression, ""))
             self.named |= {names.get(word, word) for word in words}
         self.returned.add(request.get("ReturnValues", "NONE"))
+        return {}
+
+    def put_item(self, **request: Any) -> dict[str, Any]:
+        self.put = request["Item"]
         return {}
 
     def query(self, **request: Any) -> dict[str, Any]:
@@ -108,6 +115,33 @@ def test_the_webhook_names_no_attribute_that_it_may_not_write(plain: dict[str, A
     table.ask_at_once(GRANT["pk"], authorised_by=NOON, renewed_by=NOON, now=NOON)
 
     _is_covered(client, statement_of(plain, "webhook", "MarkGrants"))
+
+
+def test_publishing_names_no_attribute_that_it_may_not_write(plain: dict[str, Any]) -> None:
+    client = ListeningClient()
+    table = TimelineTable(Table(client, "accounts"), kept_for=timedelta(days=90))
+    account = read_account(ACCOUNT | {"ul": NOON_MS})
+
+    for waits in (True, False):
+        table.mark_told(account, waits=waits)
+    for deadline in (NOON, None):
+        table.move_relink_by(account, deadline)
+
+    allowed = statement_of(plain, "publish", "MoveIndexCopies")["Condition"]
+    assert {"pk", "sk", "ut", "os", "ev"} <= client.named  # it did listen
+    assert client.named <= set(allowed["ForAllValues:StringEquals"]["dynamodb:Attributes"])
+
+
+def test_a_timeline_row_has_the_attributes_that_may_be_put(plain: dict[str, Any]) -> None:
+    client = ListeningClient()
+    table = TimelineTable(Table(client, "accounts"), kept_for=timedelta(days=90))
+    account = read_account(ACCOUNT)
+
+    table.note(Event(EventType.LINKED, "evt_" + "0" * 32, NOON, {}, account.id))
+
+    condition = statement_of(plain, "publish", "NoteInTimelines")["Condition"]
+    assert client.put.keys() == set(condition["ForAllValues:StringEquals"]["dynamodb:Attributes"])
+    assert client.put["pk"]["S"].startswith("acct_")
 
 
 def _is_covered(client: ListeningClient, statement: dict[str, Any]) -> None:
