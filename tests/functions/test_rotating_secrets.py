@@ -142,7 +142,7 @@ def test_a_copy_that_is_minutes_old_is_no_hindrance(rotation: Rotation, order: s
     rotation.renews(warm)
     for accepted, ours in STEPS[order]:
         rotation.step(accepted, ours)
-        rotation.stack.clock.advance(minutes=4)
+        rotation.stack.clock.advance(minutes=1)
         deadline = rotation.stack.clock.now + timedelta(seconds=28)
         report = warm.renew(GRANT_ID, Ask(rejected=True), deadline=deadline)
         assert report.outcome is Outcome.RENEWED
