@@ -286,6 +286,9 @@ def _evaluable(statement: dict[str, Any]) -> list[dict[str, Any]]:
     One statement for each set of conditions that its actions keep; those after the first have a
     number behind their Sid.
     """
+    if "Fn::If" in statement:
+        condition, granted, otherwise = statement["Fn::If"]
+        return [{"Fn::If": [condition, one, otherwise]} for one in _evaluable(granted)]
     kept: list[tuple[dict[str, Any], list[str]]] = []
     actions = statement["Action"]
     listed = [actions] if isinstance(actions, str) else actions

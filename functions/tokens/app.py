@@ -6,7 +6,9 @@ from typing import Any
 
 from tiktok_linking import bootstrap
 from tiktok_linking.callers import Caller
-from tiktok_linking.observability import logger
+from tiktok_linking.errors import StoreUnavailable
+from tiktok_linking.observability import audit_logger, logger
+from tiktok_linking.vending import VendedToken
 from tiktok_linking.web.api import answer, instant, serve
 from tiktok_linking.web.bodies import read_token_request
 from tiktok_linking.web.http import Request, Response
@@ -25,17 +27,7 @@ def vend(request: Request, caller: Caller) -> Response:
         required_scopes=wanted.required_scopes,
         rejected=wanted.rejected,
     )
-    log.info(
-        "token vended",
-        extra={
-            "caller": caller.principal,
-            "account": token.account.id,
-            "purpose": wanted.purpose,
-            "account_version": token.grant.version,
-            "refreshed": token.refreshed,
-            "warning": token.warning,
-        },
-    )
+    write_down(token, caller, wanted.purpose)
     return answer(
         {
             "access_token": token.access_token.reveal(),
@@ -50,6 +42,28 @@ def vend(request: Request, caller: Caller) -> Response:
             "warning": token.warning,
         }
     )
+
+
+def write_down(token: VendedToken, caller: Caller, purpose: str | None) -> None:
+    """The audit: a line at every LogLevel, and an event where the stack asks for it."""
+    log = audit_logger()
+    log.info(
+        "token vended",
+        extra={
+            "caller": caller.principal,
+            "account": token.account.id,
+            "purpose": purpose,
+            "account_version": token.grant.version,
+            "refreshed": token.refreshed,
+            "warning": token.warning,
+        },
+    )
+    try:
+        bootstrap.tell_of(token, caller=caller.principal, purpose=purpose)
+    except StoreUnavailable as error:
+        log.warning(
+            "hand-out not on the bus", extra={"account": token.account.id, "why": str(error)}
+        )
 
 
 ROUTES = {"POST /v1/accounts/{id}/token": vend}

@@ -80,7 +80,7 @@ class RunningStack:
         self.physical_ids = physical_ids
         self.clock = Clock()
         self.tiktok = tiktok
-        self._bus = bus
+        self.bus = bus
         self.witness: Callable[[str, Any, object], None] | None = None
         """Told of each invocation: function, event, and its answer or what it raised."""
 
@@ -94,7 +94,7 @@ class RunningStack:
         bootstrap.use_clock(self.clock)
         self.tiktok.script.clear()
         self.tiktok.received.clear()
-        self._bus.received.clear()
+        self.bus.received.clear()
         self._variables = self.variables()
         self._current = ""
         _forget()
@@ -163,6 +163,17 @@ class RunningStack:
             self._patch.setenv(name, value)
         self._current = function
 
+    @contextmanager
+    def given(self, function: str, **variables: str) -> Iterator[None]:
+        """Let a function have other variables for a while, as another parameter would give it."""
+        own = self._variables[_logical_id(function)]
+        before = dict(own)
+        self._variables = {**self._variables, _logical_id(function): {**own, **variables}}
+        self._current = ""
+        yield
+        self._variables = {**self._variables, _logical_id(function): before}
+        self._current = ""
+
     def items(self, *tables: str) -> dict[str, list[dict[str, Any]]]:
         """Everything in both tables or in those named, as DynamoDB's client gives it."""
         return {t: client("dynamodb").scan(TableName=t)["Items"] for t in tables or TABLES}
@@ -189,7 +200,7 @@ class RunningStack:
         """The entries that were put on the bus, in order."""
         return [
             {**entry, "Detail": json.loads(entry["Detail"])}
-            for request in self._bus.received
+            for request in self.bus.received
             for entry in json.loads(request.body)["Entries"]
         ]
 

@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from tests.fakes.aws import ROOT, client
 from tests.fakes.loopback import Answer
 from tests.fakes.outbox import check
@@ -462,3 +464,40 @@ def test_a_change_that_makes_no_sense_holds_up_nothing(
 
     (sent,) = stack.sent()
     assert sent["DetailType"] == "account.relink_required"
+
+
+# -- the audit of hand-outs -----------------------------------------------------------------------
+
+
+def test_a_hand_out_is_no_event_unless_asked_for(stack: RunningStack, linked: LinkSession) -> None:
+    assert stack.invoke("tokens", event("tokens-vend"))["statusCode"] == 200
+
+    assert stack.sent() == []
+
+
+def test_each_hand_out_is_an_event_where_asked_for(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    with stack.given("tokens", EVENT_BUS="EventBus"):
+        for _ in range(2):
+            answer = stack.invoke("tokens", event("tokens-vend"))
+
+    first, second = (entry["Detail"] for entry in stack.sent())
+    check("token.vended", first)
+    assert first["caller"] == "example-backend"
+    assert first["event_id"] != second["event_id"]
+    assert body_of(answer)["access_token"] not in json.dumps([first, second])
+
+
+def test_a_bus_that_is_away_stops_no_hand_out(
+    stack: RunningStack, linked: LinkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    stack.bus.script.append(Answer({"__type": "InternalFailure"}, status=500))
+    with stack.given("tokens", EVENT_BUS="EventBus"):
+        answer = stack.invoke("tokens", event("tokens-vend"))
+
+    assert answer["statusCode"] == 200
+    told = {record.message: vars(record) for record in caplog.records}
+    assert told["hand-out not on the bus"]["account"] == ACCOUNT_ID
+    assert told["token vended"]["caller"] == "example-backend"
+    assert body_of(answer)["access_token"] not in str(told)

@@ -130,6 +130,10 @@ _SCHEDULER_CALLS = (
     "EventBridge Scheduler acts with this role, and the local world calls the function itself;"
     " SAM makes the statement, tests/template/test_powers.py holds it to its one target"
 )
+_OFF_BY_DEFAULT = (
+    "the local world has AuditEvents off, and then the role has no such statement;"
+    " tests/template/test_powers.py holds it to the stack's own bus"
+)
 _LAMBDA_READS = (
     "Lambda reads the streams with it, and the local world's poller in its own name; the dead"
     " letters are Lambda's too. tests/template/test_powers.py holds it to these streams"
@@ -185,6 +189,7 @@ NOT_SHOWN: dict[Power, str] = {
         for verb in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
         for table in ("AccountsTable", "SessionsTable")
     },
+    Power("tokens", "SendAuditEvents", "events:PutEvents", "EventBus"): _OFF_BY_DEFAULT,
     Power(
         "publish", "TellWhereAStreamStopped", "sqs:SendMessage", "PublishDeadLetterQueue"
     ): _LAMBDA_READS,

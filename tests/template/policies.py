@@ -37,7 +37,9 @@ def statements(role: Mapping[str, Any]) -> dict[str, Statement]:
     named = [
         (statement.get("Sid", policy["PolicyName"]), statement)
         for policy in role["Policies"]
-        for statement in listed(policy["PolicyDocument"]["Statement"])
+        for given in listed(policy["PolicyDocument"]["Statement"])
+        # Where a parameter decides, what it grants.
+        for statement in [given["Fn::If"][1] if "Fn::If" in given else given]
     ]
     assert len(dict(named)) == len(named), "two statements of one name"
     return dict(named)

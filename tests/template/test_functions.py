@@ -39,6 +39,7 @@ MAY_BE_EMPTY = {
     "authorize": {"PUBLIC_BASE_URL"},
     "callback": {"PUBLIC_BASE_URL"},
     "sessions": {"PUBLIC_BASE_URL", "SCOPES_OPTIONAL", "RETURN_ORIGINS", "COMPLETION"},
+    "tokens": {"EVENT_BUS"},  # with AuditEvents=on
     "webhook": {"VERIFICATION_FILES"},
 }
 # HTTP API gives up after 30 s, which cannot be raised.

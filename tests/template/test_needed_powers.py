@@ -46,4 +46,5 @@ def test_what_cannot_be_shown_is_little_and_has_a_reason(plain: dict[str, Any]) 
         "RefreshFunctionPlanSQSPolicy",
         "ReadStreams",
         "TellWhereAStreamStopped",
+        "SendAuditEvents",
     }

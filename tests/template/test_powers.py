@@ -158,6 +158,8 @@ MATRIX: dict[str, dict[str, Row]] = {
             "AccountsTable",
             naming("pk sk us ds da st rs v ev fp rb"),
         ),
+        # With AuditEvents=on alone.
+        "SendAuditEvents": ("events:PutEvents", "EventBus", ALWAYS),
     },
     "unlink": TABLES_KEY
     | SECRETS

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tiktok_linking.observability import logger, redacted
+from tiktok_linking.observability import audit_logger, logger, redacted
 
 SESSION_ID = "ls_ExampleSessionIdOf256RandomBits0123456789-_"
 
@@ -259,3 +259,15 @@ def test_at_debug_the_libraries_stay_quiet(lines: Lines) -> None:
     """botocore and urllib3 print bodies and query strings there."""
     for name in ("boto3", "botocore.endpoint", "urllib3.connectionpool", "requests"):
         assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+
+
+def test_the_audit_is_written_at_every_level(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    package = logging.getLogger("tiktok_linking")
+    package.setLevel(logging.ERROR)
+
+    logging.getLogger("tiktok_linking.vending").info("not this one")
+    audit_logger().info("token vended", extra={"account": "acct_x", "token": "act.aBc!def*0001"})
+
+    (told,) = lines()
+    assert (told["message"], told["account"]) == ("token vended", "acct_x")
+    assert told["token"] == "[redacted]"

@@ -12,6 +12,7 @@ import os
 import random
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from tiktok_linking.settings import ConfigurationError, Settings
 if TYPE_CHECKING:
     from tiktok_linking.adapters.account_table import AccountTable
     from tiktok_linking.adapters.credentials import SecretsManagerCredentials
+    from tiktok_linking.adapters.event_bus import EventBridgeBus
     from tiktok_linking.adapters.journal import FileJournal
     from tiktok_linking.adapters.queues import SqsRenewalQueue, SqsRescueQueue
     from tiktok_linking.adapters.refresh_door import LambdaRefreshDoor
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from tiktok_linking.renewal import Renewal
     from tiktok_linking.rescuing import Rescuing
     from tiktok_linking.unlinking import Unlinking
-    from tiktok_linking.vending import Vending
+    from tiktok_linking.vending import VendedToken, Vending
 
 
 logger = logging.getLogger("tiktok_linking.bootstrap")
@@ -363,6 +365,37 @@ def publishing() -> Publishing:
 
     bus = EventBridgeBus(_client("events"), settings().event_bus)
     return Publishing(bus=bus, timeline=timeline())
+
+
+@functools.cache
+def audit_bus() -> EventBridgeBus | None:
+    """Where hand-outs are told, where the stack asks for it: one short try, a token waits."""
+    if not settings().event_bus:
+        return None
+    from tiktok_linking.adapters.event_bus import EventBridgeBus
+
+    client = _client("events", connect_timeout=0.5, read_timeout=1, attempts=1)
+    return EventBridgeBus(client, settings().event_bus)
+
+
+def tell_of(token: VendedToken, *, caller: str, purpose: str | None) -> None:
+    """Put a hand-out on the bus, where the stack asks for it. Raises StoreUnavailable."""
+    bus = audit_bus()
+    if bus is None:
+        return
+    from tiktok_linking.publishing import handed_out
+
+    event = handed_out(
+        token.account,
+        token.grant,
+        caller=caller,
+        purpose=purpose,
+        refreshed=token.refreshed,
+        warning=token.warning,
+        request_id=uuid.uuid4().hex,
+        now=now(),
+    )
+    bus.send([event])
 
 
 def publish(record: Mapping[str, Any]) -> None:

@@ -79,6 +79,13 @@ def _guard(handler: logging.Handler) -> None:
         handler.addFilter(_is_no_noise)
 
 
+def audit_logger() -> logging.Logger:
+    """For what is written down at every LogLevel. Call ``logger`` first: it lends its handler."""
+    audit = logging.getLogger("tiktok_linking.audit")
+    audit.setLevel(logging.INFO)
+    return audit
+
+
 def logger() -> Logger:
     """The function's logger: one JSON line a record, with the request's id."""
     for name in _NOISY:

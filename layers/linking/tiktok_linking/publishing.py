@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tiktok_linking.accounts import Account, Grant, Status, action_on_revoked, same_day
@@ -275,6 +275,28 @@ def _is_well(grant: Grant) -> bool:
 def _was_told_unwell(grant: Grant) -> bool:
     is_ended = grant.status in (Status.RELINK_REQUIRED, Status.REVOKED)
     return is_ended or grant.is_in_doubt or grant.failures >= FAILING_AFTER
+
+
+# -- hand-outs -------------------------------------------------------------------------------------
+
+
+def handed_out(
+    account: Account,
+    grant: Grant,
+    *,
+    caller: str,
+    purpose: str | None,
+    refreshed: bool,
+    warning: str | None,
+    request_id: str,
+    now: datetime,
+) -> Event:
+    """Say that a token was handed out, and to whom: never the token."""
+    told = {"caller": caller, "purpose": purpose, "refreshed": refreshed, "warning": warning}
+    event = _about(EventType.TOKEN_VENDED, account, grant, now, told)
+    # Two hand-outs at one moment are two.
+    name = event_id(account.id, EventType.TOKEN_VENDED, _moment(now), request_id)
+    return replace(event, event_id=name, detail={**event.detail, "event_id": name})
 
 
 # -- forms -----------------------------------------------------------------------------------------
