@@ -32,14 +32,18 @@ def roles(plain: Template) -> dict[str, dict[str, Any]]:
     }
 
 
+def granted(statement: Statement) -> Statement:
+    """The statement itself; where a parameter decides, what it grants."""
+    found: Statement = statement["Fn::If"][1] if "Fn::If" in statement else statement
+    return found
+
+
 def statements(role: Mapping[str, Any]) -> dict[str, Statement]:
     """A role's statements by name."""
     named = [
         (statement.get("Sid", policy["PolicyName"]), statement)
         for policy in role["Policies"]
-        for given in listed(policy["PolicyDocument"]["Statement"])
-        # Where a parameter decides, what it grants.
-        for statement in [given["Fn::If"][1] if "Fn::If" in given else given]
+        for statement in map(granted, listed(policy["PolicyDocument"]["Statement"]))
     ]
     assert len(dict(named)) == len(named), "two statements of one name"
     return dict(named)

@@ -19,6 +19,7 @@ from tests.template.conftest import ROOT
 from tests.template.policies import (
     Power,
     Statement,
+    granted,
     listed,
     powers,
     resource_name,
@@ -301,7 +302,7 @@ def test_only_allowances_and_no_negations(plain: dict[str, Any]) -> None:
 def test_every_statement_of_ours_says_what_for(template: dict[str, Any]) -> None:
     for resource in template["Resources"].values():
         for policy in resource["Properties"].get("Policies", []):
-            sids = [statement["Sid"] for statement in policy["Statement"]]
+            sids = [granted(statement)["Sid"] for statement in policy["Statement"]]
             assert all(sids)
             assert len(set(sids)) == len(sids)
 
