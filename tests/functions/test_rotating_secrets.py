@@ -61,6 +61,8 @@ STEPS: dict[str, list[tuple[set[str], dict[str, str]]]] = {
         ({OLD}, {"current": OLD}),
     ],
 }
+# Two ways that people take; the slower tests go these, the others all.
+USUAL = ["ours is first", "TikTok is first and honours both for a while"]
 
 
 class Rotation:
@@ -124,7 +126,7 @@ def rotation(stack: RunningStack, linked: LinkSession) -> Iterator[Rotation]:
     stack.tiktok.otherwise = Answer(status=500)
 
 
-@pytest.mark.parametrize("order", STEPS)
+@pytest.mark.parametrize("order", USUAL)
 def test_no_renewal_and_no_hand_out_fails(rotation: Rotation, order: str) -> None:
     """By a process whose copy of the secret is of before, and by one that has none."""
     warm = rotation.warm()
@@ -148,7 +150,7 @@ def test_a_copy_that_is_minutes_old_is_no_hindrance(rotation: Rotation, order: s
         assert report.outcome is Outcome.RENEWED
 
 
-@pytest.mark.parametrize("order", STEPS)
+@pytest.mark.parametrize("order", USUAL)
 def test_no_link_fails(rotation: Rotation, order: str, started_again: Callable[[], None]) -> None:
     """A code is good for one exchange, and a refusal of the client does not use it up."""
     for accepted, ours in STEPS[order]:
