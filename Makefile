@@ -18,7 +18,7 @@ define environment
 @echo "==> $(1): installing $(2) (once; takes a minute or two)"
 @$(1)/bin/python -m pip --version >/dev/null 2>&1 || \
 	{ python="$$(local/find_python.sh)" && rm -rf $(1) && "$$python" -m venv $(1); }
-@$(1)/bin/python $(INSTALL) $(patsubst %,-r %,$^)
+@$(1)/bin/python $(INSTALL) --require-hashes $(patsubst %,-r %,$^)
 @$(1)/bin/python -m pip check
 endef
 
@@ -52,6 +52,14 @@ endef
 	$(call compiled,.venv-bench)
 	@touch $@
 
+.venv-lint/.ready: requirements/lint.txt
+	$(call environment,.venv-lint,linters that do not fit beside the rest)
+	@touch $@
+
+.venv-sbom/.ready: requirements/sbom.txt
+	$(call environment,.venv-sbom,what writes the bill of materials)
+	@touch $@
+
 .PHONY: install
 install: .venv/.ready .venv-aws/.ready .venv-sam/.ready ## Install all that the other targets need
 
@@ -70,7 +78,7 @@ test: test-ready ## Run the whole test suite (a part: make test TESTS="tests/flo
 .PHONY: test-ready
 test-ready: install
 	@local/provide_chromium.sh $(BIN)/python
-	@$(MAKE) --no-print-directory build || echo "==> the build failed: the tests of the package will fail and say so"
+	@$(MAKE) --no-print-directory sbom || echo "==> the build failed: the tests of the package will fail and say so"
 
 .PHONY: test-iam
 test-iam: .venv/.ready .venv-aws/.ready ## Take each power from each function's role: what needs it must be denied (two minutes)
@@ -81,7 +89,7 @@ faults: .venv/.ready .venv-aws/.ready ## Inject every fault at every call and wr
 	@$(BIN)/python -m tests.faults.sweep --write $(FAULTS)
 
 .PHONY: check
-check: .venv/.ready .venv-sam/.ready ## Format, lint, types, import contracts, template (what CI checks before the tests)
+check: .venv/.ready .venv-sam/.ready .venv-lint/.ready ## Format, lint, types, import contracts, secrets, template (what CI checks before the tests)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -90,6 +98,7 @@ check: .venv/.ready .venv-sam/.ready ## Format, lint, types, import contracts, t
 	@mkdir -p artifacts
 	$(BIN)/python -m local.translation template.yaml > artifacts/template.translated.json
 	$(BIN)/cfn-lint artifacts/template.translated.json
+	$(BIN)/python -m tests.lint.findings .venv-lint/bin artifacts/template.translated.json
 	$(SAM) validate --lint
 
 .PHONY: format
@@ -108,6 +117,14 @@ SAM := env SAM_CLI_TELEMETRY=0 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none
 # This machine's by default, so that the tests can import what was built. The built template allows no other.
 ARCHITECTURE ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
+# The files of the layer's packages, for this machine and for the one that it is built for, each held against its
+# hash. sam build takes them from here: on its own it asks for another processor's files by version alone.
+WHEELS := $(CURDIR)/.aws-sam/wheels
+LINUX := manylinux2014 manylinux_2_17 manylinux_2_28 manylinux_2_34
+MACHINE = $(if $(filter arm64,$(ARCHITECTURE)),aarch64,x86_64)
+DOWNLOAD := $(BIN)/python -m pip download --no-input --disable-pip-version-check --progress-bar off --quiet \
+	--no-deps --only-binary :all: --require-hashes --requirement layers/linking/requirements.txt --dest $(WHEELS)
+
 # With the folders, whose time tells that a file went.
 SOURCES := template.yaml samconfig.toml layers/linking/requirements.txt local/building.py \
 	$(shell find layers/linking/tiktok_linking functions ! -path '*/__pycache__*')
@@ -119,10 +136,27 @@ build: .aws-sam/built-$(ARCHITECTURE) ## Build functions and layer, with bytecod
 	@rm -f .aws-sam/built-*
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || \
 		{ local/find_python.sh --exact >/dev/null && echo "Python 3.13 is here, but .venv was made with another one: make distclean, then again." >&2; exit 1; }
-	$(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
+	@rm -rf $(WHEELS)
+	$(DOWNLOAD)
+	$(DOWNLOAD) $(LINUX:%=--platform %_$(MACHINE))
+	PIP_NO_INDEX=1 PIP_FIND_LINKS=$(WHEELS) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
 	$(BIN)/python -m local.building finish $(BUILT) --architecture $(ARCHITECTURE)
 	$(BIN)/python -m local.building check $(BUILT)
 	@touch $@
+
+# Of the layer as it was built, so of what is deployed. With -S the interpreter has the layer on its path and
+# nothing else; the tool checks what it wrote against the specification, and the same layer gives the same bytes.
+SBOM := artifacts/sbom.cdx.json
+
+.PHONY: sbom
+sbom: $(SBOM) ## Write the CycloneDX bill of materials of what is deployed to artifacts/
+
+$(SBOM): .aws-sam/built-$(ARCHITECTURE) .venv-sbom/.ready pyproject.toml
+	@mkdir -p $(@D)
+	@PYTHONPATH=$(BUILT)/LinkingLayer/python .venv-sbom/bin/python -I -m cyclonedx_py environment -S \
+		--pyproject pyproject.toml --mc-type application --spec-version 1.7 --output-reproducible \
+		--output-file $@ $(BIN)/python
+	@echo "==> $@"
 
 .PHONY: sam-local
 sam-local: .venv/.ready ## Serve the API by `sam local start-api`, in Docker (STACK=<name>: with a stack's resources)
@@ -140,7 +174,7 @@ bench-renewal: .venv/.ready .venv-bench/.ready ## Measure what renewing costs, b
 	@$(BIN)/python -m benchmarks.renewal $(BENCH)
 
 .PHONY: pins
-pins: ## Compile requirements/*.in to exact versions again
+pins: ## Compile pyproject.toml and requirements/*.in to exact versions and hashes again
 	@local/compile_pins.sh
 
 # ---- the rest -----------------------------------------------------------------------------------------------
@@ -152,7 +186,7 @@ clean: ## Remove what building and testing left behind (the environments stay)
 
 .PHONY: distclean
 distclean: clean ## Remove the environments too
-	rm -rf .venv .venv-aws .venv-bench .venv-sam .venv-pins layers/linking/*.egg-info
+	rm -rf .venv .venv-aws .venv-bench .venv-lint .venv-pins .venv-sam .venv-sbom layers/linking/*.egg-info
 
 .PHONY: help
 help: ## List the targets

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compiles requirements/*.in to exact versions. The result names packages only, no index, so that it installs from
-# whichever one pip is set up with.
+# Compiles pyproject.toml's dependencies and requirements/*.in to exact versions and the hashes of their files. The
+# result names packages only, no index, so that it installs from whichever one pip is set up with.
 set -eu
 cd "$(dirname "$0")/../requirements"
 
@@ -10,15 +10,14 @@ python=$(../local/find_python.sh)
     ../.venv-pins/bin/python -m pip install --quiet pip-tools==7.6.2
 }
 
-compile() { # compile <source> <result>
-    ../.venv-pins/bin/pip-compile --quiet --upgrade --allow-unsafe --strip-extras --no-header --annotation-style=line \
-        --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file "$2" "$1"
-    { echo "# Compiled from requirements/$1 by \`make pins\`: edit that file, not this one."; grep -v '^$\|^# The following' "$2"; } > "$2.new"
-    mv "$2.new" "$2"
+compile() { # compile <name> <source> <result>
+    ../.venv-pins/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
+        --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file "$3" "$2"
+    { echo "# Compiled from $1 by \`make pins\`: edit that file, not this one."; grep -v '^$\|^# The following' "$3"; } > "$3.new"
+    mv "$3.new" "$3"
 }
 
-compile runtime.in ../layers/linking/requirements.txt
-compile dev.in dev.txt
-compile bench.in bench.txt
-compile aws.in aws.txt
-compile sam.in sam.txt
+compile pyproject.toml ../pyproject.toml ../layers/linking/requirements.txt
+for source in *.in; do
+    compile "requirements/$source" "$source" "${source%.in}.txt"
+done

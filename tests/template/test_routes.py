@@ -39,6 +39,13 @@ ROUTES = {
     "POST /webhooks/tiktok": "WebhookFunction",
     "GET /{file}": "WebhookFunction",
 }
+# What else could be reached from outside, some of it without TLS.
+OTHER_ENTRANCES = {
+    "AWS::ApiGateway::RestApi",
+    "AWS::ElasticLoadBalancingV2::Listener",
+    "AWS::Lambda::Url",
+    "AWS::S3::Bucket",
+}
 
 
 def test_these_routes_lead_to_these_functions(plain: dict[str, Any]) -> None:
@@ -48,6 +55,29 @@ def test_these_routes_lead_to_these_functions(plain: dict[str, Any]) -> None:
 def test_every_route_needs_a_signature_but_for_an_explicit_list(plain: dict[str, Any]) -> None:
     assert {route.key for route in routes_of(plain) if not route.needs_iam} == PUBLIC
     assert all(key.split(" ")[1].startswith("/v1/") for key in ROUTES.keys() - PUBLIC)
+
+
+def test_nothing_listens_without_tls(plain: dict[str, Any]) -> None:
+    """An HTTP API has https alone; a domain of one's own takes TLS 1.2 and newer."""
+    resources = plain["Resources"].values()
+    domains = [one for one in resources if one["Type"] == "AWS::ApiGatewayV2::DomainName"]
+    policies = [
+        configuration["SecurityPolicy"]
+        for domain in domains
+        for configuration in domain["Properties"]["DomainNameConfigurations"]
+    ]
+
+    assert policies == ["TLS_1_2"]
+    assert {one["Type"] for one in resources} & OTHER_ENTRANCES == set()
+
+
+def test_what_the_functions_are_told_to_call_is_https(
+    functions: dict[str, dict[str, Any]],
+) -> None:
+    values = str([one["Environment"]["Variables"] for one in functions.values()])
+
+    assert "https://" in values
+    assert "http://" not in values
 
 
 def test_a_new_route_starts_out_closed(template: dict[str, Any]) -> None:

@@ -207,7 +207,8 @@ class SessionTable:
                 names={"#k": state.attempt_key},
             )
         except ConditionFailed as failed:
-            return bool(failed.old.get("ph") == parked.completion_hash)  # our own, repeated
+            # Our own, repeated?
+            return hmac.compare_digest(failed.old.get("ph", ""), parked.completion_hash)
         return True
 
     def claim(
