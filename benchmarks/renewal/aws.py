@@ -255,7 +255,9 @@ class Aws:
         values = arguments.pop("ExpressionAttributeValues")
         wanted = key_condition(arguments.pop("KeyConditionExpression"), _names(arguments))
         attributes = arguments.pop("ProjectionExpression", "")
-        arguments.pop("Select", None)
+        counts = arguments.pop("Select", None) == "COUNT"
+        where = arguments.pop("FilterExpression", None)
+        keeps = None if where is None else condition(where)
         limit = arguments.pop("Limit", None)
         consistent = arguments.pop("ConsistentRead", False)
         after = arguments.pop("ExclusiveStartKey", None)
@@ -270,7 +272,7 @@ class Aws:
             start = (comparable(after[keys[1]]), table.key_of(after))
             place = max(place, bisect.bisect_right(entries, start))
         items: list[Item] = []
-        size = 0
+        read = size = 0
         last = None
         for _, key in entries[place:end]:
             item = table.get(key)
@@ -278,15 +280,17 @@ class Aws:
             entry = projected(item, (keys[0], keys[1]), projection)
             if entry is None:
                 raise RuntimeError("the index names an item that is not in it")
-            items.append(_selected(entry, attributes))
+            if keeps is None or keeps(entry, values):
+                items.append(_selected(entry, attributes))
+            read += 1
             size += item_size(entry)
-            if len(items) == limit or size >= PAGE_BYTES:
+            if read == limit or size >= PAGE_BYTES:
                 last = {name: entry[name] for name in dict.fromkeys((*table.schema.keys, *keys))}
                 break
         self.tally.pages += 1
-        self.tally.items_read += len(items)
+        self.tally.items_read += read
         self.tally.read_units += read_units(size, consistent=consistent)
-        answer: dict[str, Any] = {"Items": items, "Count": len(items)}
+        answer: dict[str, Any] = {"Count": len(items)} | ({} if counts else {"Items": items})
         return answer | ({} if last is None else {"LastEvaluatedKey": last})
 
     def _put_item(self, arguments: dict[str, Any]) -> dict[str, Any]:

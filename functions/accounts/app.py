@@ -1,4 +1,4 @@
-"""GET /v1/accounts, GET and PATCH /v1/accounts/{id}, its events: who is linked, and how it does."""
+"""GET /v1/accounts, GET and PATCH /v1/accounts/{id}, its events, GET /v1/forecast/relinks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 from tiktok_linking import bootstrap, directory, timeline
 from tiktok_linking.callers import Caller
 from tiktok_linking.observability import logger
-from tiktok_linking.web.api import account_body, answer, instant, serve
+from tiktok_linking.web.api import account_body, answer, instant, serve, week_body
 from tiktok_linking.web.bodies import (
+    FORECAST_PARAMETERS,
     LIST_PARAMETERS,
     TIMELINE_PARAMETERS,
     read_account_change,
+    read_forecast_query,
     read_list_query,
     read_timeline_query,
 )
@@ -70,11 +72,25 @@ def show_timeline(request: Request, caller: Caller) -> Response:
     )
 
 
+def forecast(request: Request, caller: Caller) -> Response:
+    """Count how many accounts will need their owners, week by week."""
+    weeks, tenant_id = read_forecast_query(request.query(*FORECAST_PARAMETERS))
+    found = directory.forecast(
+        bootstrap.accounts(),
+        tenant_id=tenant_id,
+        weeks=weeks,
+        caller=caller,
+        now=bootstrap.now(),
+    )
+    return answer({"weeks": [week_body(week) for week in found]})
+
+
 ROUTES = {
     "GET /v1/accounts": list_accounts,
     "GET /v1/accounts/{id}": show,
     "PATCH /v1/accounts/{id}": change,
     "GET /v1/accounts/{id}/events": show_timeline,
+    "GET /v1/forecast/relinks": forecast,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -16,8 +17,10 @@ from tests.fakes.schedule import ScheduleInMemory
 from tests.fakes.sessions import SessionsInMemory
 from tiktok_linking.adapters.account_table import AccountTable
 from tiktok_linking.adapters.dynamodb import Table
+from tiktok_linking.adapters.reminder_table import ReminderTable
 from tiktok_linking.adapters.schedule_table import ScheduleTable
 from tiktok_linking.adapters.session_table import SessionTable
+from tiktok_linking.adapters.timeline_table import TimelineTable
 
 
 @pytest.fixture
@@ -72,6 +75,30 @@ def schedule(
     kind = request.node.callspec.params["accounts"]
     table = "counted_table" if kind == "counted" else "accounts_table"
     return ScheduleTable(request.getfixturevalue(table))
+
+
+@pytest.fixture
+def reminders(
+    request: pytest.FixtureRequest, accounts: AccountsInMemory | AccountTable
+) -> AccountsInMemory | ReminderTable:
+    """Reminders, over the same table as ``accounts``."""
+    if isinstance(accounts, AccountsInMemory):
+        return accounts
+    kind = request.node.callspec.params["accounts"]
+    table = "counted_table" if kind == "counted" else "accounts_table"
+    return ReminderTable(request.getfixturevalue(table))
+
+
+@pytest.fixture
+def copies(
+    request: pytest.FixtureRequest, accounts: AccountsInMemory | AccountTable
+) -> AccountsInMemory | TimelineTable:
+    """What the outbox copies from grants into account rows, over the same table."""
+    if isinstance(accounts, AccountsInMemory):
+        return accounts
+    kind = request.node.callspec.params["accounts"]
+    table = "counted_table" if kind == "counted" else "accounts_table"
+    return TimelineTable(request.getfixturevalue(table), kept_for=timedelta(days=90))
 
 
 @pytest.fixture(params=["fake", "moto"])

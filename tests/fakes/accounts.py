@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from tests.fakes.happenings import Happenings
 from tiktok_linking.accounts import (
+    LIST_SHARDS,
     Account,
     Grant,
     RefreshMode,
     RelinkReason,
+    Reminder,
     RevokedReason,
     SealedPair,
     Status,
+    same_day,
     split_account_id,
 )
 from tiktok_linking.circuit import Circuit
 from tiktok_linking.events import FAILING_AFTER
-from tiktok_linking.ports import AuthorisedPair, Batch, Due, Ended, Failure, RenewedPair, Saved
-from tiktok_linking.schedule import DUE_SHARDS, at_once, is_at_once, slot_of
+from tiktok_linking.ports import (
+    AuthorisedPair,
+    Batch,
+    Due,
+    Ended,
+    Failure,
+    Look,
+    LookPage,
+    RenewedPair,
+    Saved,
+)
+from tiktok_linking.schedule import (
+    DUE_SHARDS,
+    REMINDER_SHARDS,
+    at_once,
+    first_look,
+    is_at_once,
+    slot_of,
+)
 
 _EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
 
@@ -43,12 +64,14 @@ class _Stored:
 
 
 class AccountsInMemory:
-    """Implements the ports Grants, Links, Removals, Authorisations and Directory."""
+    """Implements the ports Grants, Links, Removals, Authorisations, Directory and Reminders."""
 
     def __init__(self, happenings: Happenings) -> None:
         self._happenings = happenings
         self._grants: dict[str, _Stored] = {}
         self._accounts: dict[str, Account] = {}
+        self.looks: dict[str, date] = {}
+        """Accounts in the reminder index, and their days there."""
         self.circuits: dict[str, Circuit] = {}
         self.unreadable: set[str] = set()
         """Grants whose records make no sense."""
@@ -296,6 +319,7 @@ class AccountsInMemory:
         with self._happenings.call("links.mark_unlinked"):
             row = self._accounts[account.id]
             self._accounts[account.id] = replace(row, unlinked_at=row.unlinked_at or now)
+            self.looks.pop(account.id, None)
             stored = self._grants[account.grant_id]
             self._write(stored, version=stored.grant.version + 1)
 
@@ -415,6 +439,7 @@ class AccountsInMemory:
             before = self._accounts.get(account.id)
             if before is None:
                 self._accounts[account.id] = account
+                self._place_look(account)
             elif before.authorised_at < account.authorised_at and (
                 before.unlinked_at is None or before.unlinked_at < account.authorised_at
             ):
@@ -426,7 +451,9 @@ class AccountsInMemory:
                     metadata=account.metadata or before.metadata,
                     end_user_label=account.end_user_label or before.end_user_label,
                     unlinked_at=None,
+                    reminded=before.reminded,
                 )
+                self._place_look(account)
             return self._accounts[account.id]
 
     # -- Directory ------------------------------------------------------------------------------
@@ -444,6 +471,7 @@ class AccountsInMemory:
         end_user_id: str | None,
         after: str | None,
         limit: int,
+        until: date | None = None,
     ) -> tuple[Sequence[tuple[Grant, Account]], str | None]:
         """See ports.Directory."""
         with self._happenings.call("directory.list_accounts"):
@@ -453,12 +481,37 @@ class AccountsInMemory:
                 if row.tenant_id == tenant_id
                 and end_user_id in (None, row.end_user_id)
                 and (after is None or _place(row) > after)
+                and (until is None or _place(row)[:10] <= until.isoformat())
             )
             page = rows[:limit]
             found = [
                 (replace(self._grants[row.grant_id].read(), pair=None), row) for _, row in page
             ]
             return found, page[-1][0] if len(rows) > limit else None
+
+    def count_relinks(
+        self,
+        *,
+        tenant_id: str | None,
+        registrations: Sequence[str],
+        shard: int,
+        first: date,
+        last: date,
+    ) -> tuple[int, bool]:
+        """See ports.Directory."""
+        with self._happenings.call("directory.count_relinks"):
+            found = [
+                row
+                for row in self._accounts.values()
+                if row.tenant_id == tenant_id
+                and (not registrations or row.registration in registrations)
+                and zlib.crc32(row.id.encode()) % LIST_SHARDS == shard
+                and row.unlinked_at is None
+                and not row.is_ended
+                and row.relink_by is not None
+                and first <= row.relink_by.date() <= last
+            ]
+            return len(found), True
 
     def update_account(
         self,
@@ -485,11 +538,92 @@ class AccountsInMemory:
                 slot = grant.due_at if is_at_once(grant.due_at) else _slot(due_at(eager))
                 self._write(self._grants[grant.id], mode=eager, due_at=slot)
 
+    # -- the outbox's copies ----------------------------------------------------------------------
+
+    def copy_grant(self, account: Account, grant: Grant) -> None:
+        """See ports.Timeline."""
+        row = self._accounts[account.id]
+        if row.authorised_at != account.authorised_at:
+            return
+        is_moved = not same_day(row.relink_by, grant.relink_by)
+        changed = replace(row, is_ended=grant.status is not Status.ACTIVE)
+        if is_moved:
+            changed = replace(changed, relink_by=grant.relink_by)
+            self._place_look(changed)
+        self._accounts[account.id] = changed
+
+    # -- Reminders ------------------------------------------------------------------------------
+
+    def to_look_at(self, shard: int, *, today: date, limit: int, after: Look | None) -> LookPage:
+        """See ports.Reminders."""
+        with self._happenings.call("reminders.to_look_at"):
+            found = sorted(
+                ((day, id) for id, day in self.looks.items() if _reminder_shard(id) == shard),
+            )
+            due = [Look(id, day) for day, id in found if day <= today]
+            if after is not None:
+                due = [x for x in due if (x.day, x.account_id) > (after.day, after.account_id)]
+            page = tuple(due[:limit])
+            return LookPage(page, page[-1] if len(due) > limit else None)
+
+    def read_links(self, account_ids: Sequence[str]) -> Mapping[str, tuple[Grant, Account]]:
+        """See ports.Reminders."""
+        with self._happenings.call("reminders.read_links"):
+            links = {id: self._link(id) for id in account_ids}
+            return {
+                id: (replace(link[0], pair=None), link[1])
+                for id, link in links.items()
+                if link is not None and link[0].id not in self.unreadable
+            }
+
+    def remind(
+        self, account: Account, reminder: Reminder, look: Look, *, then: date, now: datetime
+    ) -> bool:
+        """See ports.Reminders."""
+        with self._happenings.call("reminders.remind"):
+            row = self._accounts[account.id]
+            if (
+                self.looks.get(account.id) != look.day
+                or row.authorised_at != account.authorised_at
+                or row.unlinked_at is not None
+            ):
+                return False
+            self._accounts[account.id] = replace(row, reminded=reminder)
+            self.looks[account.id] = then
+            return True
+
+    def look_again(self, look: Look, account: Account | None, *, then: date | None) -> None:
+        """See ports.Reminders."""
+        with self._happenings.call("reminders.look_again"):
+            row = self._accounts.get(look.account_id)
+            is_same = account is None or (
+                row is not None and row.authorised_at == account.authorised_at
+            )
+            if self.looks.get(look.account_id) != look.day or not is_same:
+                return
+            if then is None:
+                del self.looks[look.account_id]
+            else:
+                self.looks[look.account_id] = then
+
+    def end_at_deadline(self, grant: Grant, *, now: datetime) -> bool:
+        """See ports.Reminders."""
+        stored = self._grants[grant.id]
+        if stored.grant.version != grant.version or not stored.grant.is_past_deadline(now):
+            return False
+        self.pass_deadline(grant, now=now)
+        return True
+
     # -- inside ---------------------------------------------------------------------------------
 
     def _write(self, stored: _Stored, **fields: object) -> None:
         changed = replace(stored.grant, **fields)  # type: ignore[arg-type]
         self._grants[changed.id] = replace(stored, grant=changed)
+
+    def _place_look(self, account: Account) -> None:
+        self.looks.pop(account.id, None)
+        if account.relink_by is not None:
+            self.looks[account.id] = first_look(account.relink_by)
 
     def _accounts_of(self, grant_id: str) -> list[Account]:
         return [row for row in self._accounts.values() if row.grant_id == grant_id]
@@ -498,6 +632,10 @@ class AccountsInMemory:
         row = self._accounts.get(account_id)
         stored = None if row is None else self._grants.get(row.grant_id)
         return None if row is None or stored is None else (stored.read(), row)
+
+
+def _reminder_shard(account_id: str) -> int:
+    return zlib.crc32(account_id.encode()) % REMINDER_SHARDS
 
 
 def _authorised(authorised: AuthorisedPair, before: Grant | None, due_at: datetime | None) -> Grant:

@@ -15,6 +15,9 @@ from typing import NoReturn
 
 from tiktok_linking.errors import ActionBy
 
+LIST_SHARDS = 4
+"""Partitions of one tenant's list: a write limit of its own for each."""
+
 
 class Secret:
     """A string that must not be printed: repr and str are masked, json and pickle refuse it."""
@@ -188,6 +191,18 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Reminder:
+    """What the team was told of a deadline: how near it was, by threshold."""
+
+    threshold_days: int
+    relink_by: datetime
+
+    def covers(self, threshold_days: int, relink_by: datetime) -> bool:
+        """Whether this threshold of this deadline, or a nearer one, has been told already."""
+        return self.threshold_days <= threshold_days and same_day(self.relink_by, relink_by)
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """One end user's link to a grant."""
 
@@ -211,6 +226,10 @@ class Account:
     """Whether the event of this unlink has been sent."""
     is_waiting: bool = False
     """Whether it waits for TikTok's answer."""
+    is_ended: bool = False
+    """A copy for counts: whether its grant is anything but active; answers show the grant's own."""
+    reminded: Reminder | None = None
+    """The last reminder of this account."""
 
     @property
     def relinked_at(self) -> datetime | None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tiktok_linking.linking import Linking
     from tiktok_linking.ports import Saved
     from tiktok_linking.publishing import Publishing
+    from tiktok_linking.reminding import Reminding
     from tiktok_linking.removing import Removing
     from tiktok_linking.renewal import Renewal
     from tiktok_linking.rescuing import Rescuing
@@ -396,6 +397,17 @@ def tell_of(token: VendedToken, *, caller: str, purpose: str | None) -> None:
         now=now(),
     )
     bus.send([event])
+
+
+@functools.cache
+def reminding() -> Reminding:
+    """Reminders and passed deadlines."""
+    from tiktok_linking.adapters.dynamodb import Table
+    from tiktok_linking.adapters.reminder_table import ReminderTable
+    from tiktok_linking.reminding import Reminding
+
+    table = Table(_dynamodb(), settings().accounts_table, tries=3)
+    return Reminding(ReminderTable(table), settings().reminder_days, now)
 
 
 def publish(record: Mapping[str, Any]) -> None:

@@ -6,10 +6,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
-from tiktok_linking.accounts import Account, Grant, RefreshMode, Status
+from tiktok_linking.accounts import LIST_SHARDS, Account, Grant, RefreshMode, Status
 from tiktok_linking.callers import Caller
 from tiktok_linking.errors import AccountUnlinked, InvalidRequest, NotFound
 from tiktok_linking.ports import Directory
@@ -17,6 +18,8 @@ from tiktok_linking.schedule import RenewalPolicy
 
 MOST_PAGES = 10
 """Store pages one answer may read: a filter that matches little gives a short page and a cursor."""
+COUNTS_AT_ONCE = 8
+"""Requests that a forecast has under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +83,72 @@ def list_accounts(
     query = query.held_to(caller)
     after = None if cursor is None else _open_cursor(cursor, query)
     found: list[Listed] = []
+    within = query.relink_within_days
+    # Nothing behind the last day can be in the answer: the list ends there, and reads no further.
+    until = None if within is None else (now + timedelta(days=within)).date()
     for _ in range(MOST_PAGES):
         page, after = directory.list_accounts(
             tenant_id=query.tenant_id,
             end_user_id=query.end_user_id,
             after=after,
             limit=query.limit - len(found),
+            until=until,
         )
         found += [x for x in (Listed(a, g) for g, a in page) if query.accepts(x, now)]
         if after is None or len(found) >= query.limit:
             break
     return found, None if after is None else _cursor(after, query)
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """How many accounts are to be linked again in one ISO week, Monday to Sunday in UTC.
+
+    ``is_exact`` is False where there are more than were counted.
+    """
+
+    starts_on: date
+    accounts: int
+    is_exact: bool
+
+    @property
+    def name(self) -> str:
+        """As ISO 8601 writes it, such as 2026-W48. The year is that of its Thursday."""
+        year, week, _ = self.starts_on.isocalendar()
+        return f"{year}-W{week:02}"
+
+
+def forecast(
+    directory: Directory, *, tenant_id: str | None, weeks: int, caller: Caller, now: datetime
+) -> Sequence[Week]:
+    """Count the relinks of this week and those after it, of active accounts, from today on.
+
+    One count of the index for each week and shard, so its cost is known before: it reads the rows
+    that it counts and no other.
+    """
+    query = Query(tenant_id=tenant_id).held_to(caller)
+    today = now.date()
+    monday = today - timedelta(days=today.weekday())
+    starts = [monday + timedelta(weeks=number) for number in range(weeks)]
+
+    def count(part: tuple[date, int]) -> tuple[int, bool]:
+        start, shard = part
+        return directory.count_relinks(
+            tenant_id=query.tenant_id,
+            registrations=query.registrations,
+            shard=shard,
+            first=max(start, today),
+            last=start + timedelta(days=6),
+        )
+
+    parts = [(start, shard) for start in starts for shard in range(LIST_SHARDS)]
+    with ThreadPoolExecutor(max_workers=COUNTS_AT_ONCE) as threads:
+        counted = list(threads.map(count, parts))
+    found = []
+    for number, start in enumerate(starts):
+        own = counted[number * LIST_SHARDS : (number + 1) * LIST_SHARDS]
+        found.append(Week(start, sum(n for n, _ in own), all(exact for _, exact in own)))
+    return found
 
 
 def account(directory: Directory, account_id: str, *, caller: Caller) -> Listed:

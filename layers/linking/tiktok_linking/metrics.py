@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from tiktok_linking.ports import Outcome, RenewalReport, Saved
+from tiktok_linking.reminding import Reminded
 from tiktok_linking.runs import Planned
 
 _A_DAY = timedelta(days=1)
@@ -55,6 +56,17 @@ def planned(plan: Planned, *, rescue_waiting: int | None, now: datetime) -> None
     if rescue_waiting is not None:
         values["RescueDepth"] = (MetricUnit.Count, [rescue_waiting])
     _emit(values)
+
+
+def reminded(run: Reminded) -> None:
+    """Count what the team was told of deadlines, and whether a run came to its end."""
+    _emit(
+        {
+            "RemindersTold": (MetricUnit.Count, [run.told]),
+            "DeadlinesPassed": (MetricUnit.Count, [run.passed]),
+            "ReminderShardsUnfinished": (MetricUnit.Count, [run.unfinished_shards]),
+        }
+    )
 
 
 def rescued(saved: Sequence[Saved], *, failed: int) -> None:

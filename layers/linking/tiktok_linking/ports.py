@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from tiktok_linking.accounts import (
     Profile,
     RefreshMode,
     RelinkReason,
+    Reminder,
     RevokedReason,
     SealedPair,
     Secret,
@@ -297,8 +298,23 @@ class Directory(Protocol):
         end_user_id: str | None,
         after: str | None,
         limit: int,
+        until: date | None = None,
     ) -> tuple[Sequence[tuple[Grant, Account]], str | None]:
-        """A page in order of ``relink_by``, and where to go on."""
+        """A page in order of ``relink_by``, to the day ``until``, and where to go on."""
+
+    def count_relinks(
+        self,
+        *,
+        tenant_id: str | None,
+        registrations: Sequence[str],
+        shard: int,
+        first: date,
+        last: date,
+    ) -> tuple[int, bool]:
+        """Count active accounts of one shard that are to be linked again in these days.
+
+        False beside the number where counting stopped before the end.
+        """
 
     def update_account(
         self,
@@ -315,6 +331,46 @@ class Directory(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A place in the reminder index: an account, and the day on which it is to be looked at."""
+
+    account_id: str
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class LookPage:
+    """Accounts to look at, oldest first, and where to go on; ``after`` is None on the last page."""
+
+    items: tuple[Look, ...]
+    after: Look | None
+
+
+class Reminders(Protocol):
+    """What the reminders read and write, without ciphertext."""
+
+    def to_look_at(self, shard: int, *, today: date, limit: int, after: Look | None) -> LookPage:
+        """One page of accounts whose day has come."""
+
+    def read_links(self, account_ids: Sequence[str]) -> Mapping[str, tuple[Grant, Account]]:
+        """Accounts with their grants, up to 50; what cannot be read is left out."""
+
+    def remind(
+        self, account: Account, reminder: Reminder, look: Look, *, then: date, now: datetime
+    ) -> bool:
+        """Note a reminder in the write that carries its event, and when to look again.
+
+        False where the account has been looked at, linked again or unlinked since it was read.
+        """
+
+    def look_again(self, look: Look, account: Account | None, *, then: date | None) -> None:
+        """Say when to look again, or never, unless somebody else has said so since."""
+
+    def end_at_deadline(self, grant: Grant, *, now: datetime) -> bool:
+        """Write down that ``relink_by`` has passed; False where the grant has changed since."""
+
+
 class Timeline(Protocol):
     """What the outbox reads and writes in the accounts table, without ciphertext."""
 
@@ -327,8 +383,11 @@ class Timeline(Protocol):
     def mark_told(self, account: Account, *, waits: bool) -> None:
         """Write down that the event of this unlink was sent, or that it waits for its result."""
 
-    def move_relink_by(self, account: Account, relink_by: datetime | None) -> None:
-        """Bring the account's copy of the date up to date, by which lists are ordered."""
+    def copy_grant(self, account: Account, grant: Grant) -> None:
+        """Bring an account's copy of status and date up to date.
+
+        Lists are ordered by them, counts and reminders made. A new date begins its reminders anew.
+        """
 
 
 class PastEvents(Protocol):

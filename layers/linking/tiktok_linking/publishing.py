@@ -11,7 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tiktok_linking.accounts import Account, Grant, Status, action_on_revoked, same_day
+from tiktok_linking.accounts import (
+    Account,
+    Grant,
+    Reminder,
+    Status,
+    action_on_revoked,
+    days_until,
+    same_day,
+)
 from tiktok_linking.circuit import Circuit, Trouble
 from tiktok_linking.errors import ActionBy
 from tiktok_linking.events import FAILING_AFTER, Event, EventType, event_id
@@ -109,11 +117,15 @@ class Publishing:
         for account in ended:
             if account in tellable or not account.is_waiting:
                 self.timeline.mark_told(account, waits=account not in tellable)
-        deadline = None if grant is None else grant.relink_by
         for account in accounts:
-            if account.unlinked_at is None and not same_day(account.relink_by, deadline):
-                self.timeline.move_relink_by(account, deadline)
+            if grant is not None and account.unlinked_at is None and _is_behind(account, grant):
+                self.timeline.copy_grant(account, grant)
         return events
+
+
+def _is_behind(account: Account, grant: Grant) -> bool:
+    is_ended = grant.status is not Status.ACTIVE
+    return account.is_ended != is_ended or not same_day(account.relink_by, grant.relink_by)
 
 
 # -- sessions and TikTok's health ------------------------------------------------------------------
@@ -153,6 +165,8 @@ def _of_provider(change: ProviderChange) -> Iterator[Event]:
 
 
 def _of_account(change: AccountChange, grant: Grant | None) -> Iterator[Event]:
+    if change.mark == EventType.RELINK_DUE and change.after.reminded is not None:
+        yield _reminder(change.after, change.after.reminded, grant, change.at)
     if change.mark != EventType.LINKED:
         return  # an unlink is told with whatever else can be told by now
     account, before = change.after, change.before
@@ -206,6 +220,20 @@ def _unlinked(account: Account, grant: Grant | None, accounts: Sequence[Account]
         told = {"revoked_at_tiktok": False, "reason": "not_requested"}
     at = account.unlinked_at or account.authorised_at
     return _about(EventType.UNLINKED, account, grant, at, told)
+
+
+def _reminder(account: Account, told: Reminder, grant: Grant | None, at: datetime) -> Event:
+    """Named by the deadline and the threshold: told again, it is the same event."""
+    name = event_id(
+        account.id, EventType.RELINK_DUE, told.relink_by.date().isoformat(), told.threshold_days
+    )
+    facts = {
+        "threshold_days": told.threshold_days,
+        "relink_by": _iso(told.relink_by),
+        "days_until_relink": days_until(told.relink_by, at),
+        "action_by": ActionBy.END_USER.value,
+    }
+    return _about(EventType.RELINK_DUE, account, grant, at, facts, name)
 
 
 # -- grants: one event for each of its accounts ----------------------------------------------------
@@ -308,6 +336,7 @@ def _about(
     grant: Grant | None,
     at: datetime,
     told: Mapping[str, object],
+    name: str | None = None,
 ) -> Event:
     detail = {
         "account_id": account.id,
@@ -318,7 +347,8 @@ def _about(
         "open_id": account.open_id,
         **told,
     }
-    return _event(type, event_id(account.id, type, _moment(at)), at, detail, account.id)
+    name = name or event_id(account.id, type, _moment(at))
+    return _event(type, name, at, detail, account.id)
 
 
 def _event(

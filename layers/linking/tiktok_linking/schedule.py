@@ -1,4 +1,4 @@
-"""When the schedule should look at a grant again. Pure: time and chance are arguments.
+"""When to look at a grant or an account again. Pure: time and chance are arguments.
 
 Each rotation is one exposure to loss and the largest cost, so the schedule renews only what is
 used (design rule: rotate as little as is useful) and looks at the rest once a week.
@@ -7,8 +7,9 @@ used (design rule: rotate as little as is useful) and looks at the rest once a w
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from tiktok_linking.accounts import RefreshMode
 
@@ -121,3 +122,36 @@ def is_at_once(due_at: datetime | None) -> bool:
 def renewal_floor(issued_at: datetime, expires_at: datetime) -> timedelta:
     """The least time between two renewals of one grant, unless TikTok refused the token."""
     return min(timedelta(minutes=10), (expires_at - issued_at) / 2)
+
+
+# -- reminders -------------------------------------------------------------------------------------
+
+REMINDER_SHARDS = 8
+"""Partitions of the reminder index: a write limit of its own for each."""
+
+EARLIEST_REMINDER = timedelta(days=90)
+"""The most days ahead that a threshold may be."""
+
+
+def first_look(relink_by: datetime) -> date:
+    """The day on which an account is first looked at with a view to its deadline.
+
+    The same for every configuration, so that whoever writes an account row need not know the
+    thresholds; ``remind`` does, and moves the look to the first of them.
+    """
+    return (relink_by - EARLIEST_REMINDER).date()
+
+
+def next_look(relink_by: datetime, today: date, thresholds: Sequence[int]) -> date:
+    """The day of the next threshold after today, and at last the deadline's own."""
+    days = (relink_by.date() - timedelta(days=threshold) for threshold in thresholds)
+    return min((day for day in days if day > today), default=relink_by.date())
+
+
+def threshold_due(relink_by: datetime, today: date, thresholds: Sequence[int]) -> int | None:
+    """The nearest threshold whose day has come: after days of silence one is told, not four.
+
+    Calendar days in UTC, so that a run at any hour tells the last one on the day before.
+    """
+    left = (relink_by.date() - today).days
+    return min((threshold for threshold in thresholds if left <= threshold), default=None)

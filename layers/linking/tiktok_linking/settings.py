@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from tiktok_linking.callers import Tenant, read_caller_tenants
 from tiktok_linking.oauth import is_scope
 from tiktok_linking.return_urls import is_origin
+from tiktok_linking.schedule import EARLIEST_REMINDER
 from tiktok_linking.sessions import Completion
 
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -66,6 +67,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "HEALTH_CHECK_DAYS",
     ),
     "rescue": ("ACCOUNTS_TABLE", "SESSIONS_TABLE", "WARM_FOR_HOURS", "HEALTH_CHECK_DAYS"),
+    "remind": ("ACCOUNTS_TABLE", "REMINDER_DAYS"),
     "publish": ("ACCOUNTS_TABLE", "EVENT_BUS", "TIMELINE_DAYS"),
     "webhook": ("ACCOUNTS_TABLE", "APP_REGISTRATIONS", "APP_SECRET_ARN"),
 }
@@ -125,6 +127,7 @@ class Settings:
     health_check: timedelta = timedelta(days=7)
     event_bus: str = ""
     timeline: timedelta = timedelta(days=90)
+    reminder_days: tuple[int, ...] = (30, 14, 7, 1)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -166,6 +169,7 @@ class Settings:
             health_check=timedelta(days=read.number("HEALTH_CHECK_DAYS", 7)),
             event_bus=env.get("EVENT_BUS", ""),
             timeline=timedelta(days=read.number("TIMELINE_DAYS", 90)),
+            reminder_days=read.days("REMINDER_DAYS", (30, 14, 7, 1)),
         )
         if problems:
             raise ConfigurationError(problems)
@@ -189,6 +193,17 @@ class _Reader:
             self.problems.append(f"{name} is not a whole number above 0")
             return default
         return int(value)
+
+    def days(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """Thresholds in days; none may be further ahead than accounts are looked at."""
+        if not self.env.get(name):
+            return default
+        parts = self._parts(name)
+        most = EARLIEST_REMINDER.days
+        if not all(re.fullmatch("[0-9]{1,3}", part) and 1 <= int(part) <= most for part in parts):
+            self.problems.append(f"{name} is not a list of days from 1 to {most}")
+            return default
+        return tuple(int(part) for part in parts)
 
     def base_url(self, name: str, *, keep_slash: bool = False) -> str:
         """An https address, or http on loopback: nothing else may receive a token or a code."""

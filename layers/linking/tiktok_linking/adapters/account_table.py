@@ -6,10 +6,11 @@ import contextlib
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from tiktok_linking.accounts import (
+    LIST_SHARDS,
     Account,
     Grant,
     RefreshMode,
@@ -29,7 +30,6 @@ from tiktok_linking.adapters.dynamodb import (
     to_ms,
 )
 from tiktok_linking.adapters.records import (
-    LIST_SHARDS,
     SHOWN_ATTRIBUTES,
     account_item,
     account_key,
@@ -53,6 +53,8 @@ _ANSWERED = ("lo", "lu", "it", "rc", "ff", "fc", "fe", "fl", "bo")
 # And what a new authorisation or an end settles: why the owner was asked for.
 _SETTLED = (*_ANSWERED, "rs")
 _NO_LIVE_LEASE = "(attribute_not_exists(lu) OR lu <= :now)"
+MOST_PAGES_COUNTED = 5
+"""Pages of a megabyte, some thousand accounts each, that are counted of one shard and week."""
 _EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
 
 
@@ -296,36 +298,27 @@ class AccountTable:
 
     def pass_deadline(self, grant: Grant, *, now: datetime) -> Grant:
         """See ports.Links."""
-        reason = RelinkReason.REFRESH_TOKEN_EXPIRED.value
-        try:
-            self._table.update(
-                grant_key(grant.id),
-                Update(
-                    sets={
-                        "st": Status.RELINK_REQUIRED.value,
-                        "rs": reason,
-                        "ev": mark(EventType.RELINK_REQUIRED, now),
-                    },
-                    removes=("ds", "da"),
-                    adds={"v": 1},
-                ),
-                condition="v = :v AND rb <= :now",
-                values={":v": grant.version, ":now": now},
-            )
-        except ConditionFailed:
+        if not write_passed_deadline(self._table, grant, now=now):
             items, _ = self._table.query(
                 "pk = :pk AND sk = :grant", {":pk": grant.id, ":grant": "grant"}
             )
             return read_grant(items[0]) if items else grant
         return replace(
-            grant, status=Status.RELINK_REQUIRED, reason=reason, version=grant.version + 1
+            grant,
+            status=Status.RELINK_REQUIRED,
+            reason=RelinkReason.REFRESH_TOKEN_EXPIRED.value,
+            version=grant.version + 1,
         )
 
     def mark_unlinked(self, account: Account, *, now: datetime) -> None:
         """See ports.Links."""
         self._table.update(
             account_key(account.id),
-            Update(first={"ul": now}, sets={"ev": mark(EventType.UNLINKED, now)}),
+            Update(
+                first={"ul": now},
+                sets={"ev": mark(EventType.UNLINKED, now)},
+                removes=("ns", "nd"),
+            ),
             condition="attribute_exists(pk)",
         )
         with contextlib.suppress(ConditionFailed):  # an account can outlive its grant's record
@@ -489,7 +482,7 @@ class AccountTable:
                 Update(
                     sets=sets | {"ev": mark(EventType.LINKED, account.authorised_at)},
                     first=first,
-                    removes=("ul", "ut"),
+                    removes=("ul", "ut", "gs"),
                 ),
                 condition="(attribute_not_exists(au) OR au < :au)"
                 " AND (attribute_not_exists(ul) OR ul < :au)",
@@ -517,6 +510,7 @@ class AccountTable:
         end_user_id: str | None,
         after: str | None,
         limit: int,
+        until: date | None = None,
     ) -> tuple[Sequence[tuple[Grant, Account]], str | None]:
         """See ports.Directory. Shards of a tenant are merged in order, so one cursor serves all."""
         if end_user_id is not None:
@@ -525,10 +519,15 @@ class AccountTable:
             parts = [("listing", "ls", listing_key(tenant_id, n)) for n in range(LIST_SHARDS)]
         pages = []
         more = False
+        # BETWEEN has its ends in it: "!" follows the place that was last, "~" the ids of a day.
+        places = {
+            ":from": f"{after}!" if after else " ",
+            ":to": f"{until.isoformat()}#~" if until else "~",
+        }
         for index, name, value in parts:
             items, start = self._table.query(
-                f"{name} = :key AND os > :after",
-                {":key": value, ":after": after or " "},
+                f"{name} = :key AND os BETWEEN :from AND :to",
+                {":key": value} | places,
                 index=index,
                 limit=limit,
             )
@@ -540,6 +539,38 @@ class AccountTable:
         grants = self._grants_of(rows)
         found = [(grants[row["pk"]], read_account(row)) for row in rows if row["pk"] in grants]
         return found, rows[-1]["os"] if rows and more else None
+
+    def count_relinks(
+        self,
+        *,
+        tenant_id: str | None,
+        registrations: Sequence[str],
+        shard: int,
+        first: date,
+        last: date,
+    ) -> tuple[int, bool]:
+        """See ports.Directory. Reads that part of the index alone, and fetches none of it."""
+        values: Item = {
+            ":key": listing_key(tenant_id, shard),
+            ":from": f"{first.isoformat()}#",
+            ":to": f"{last.isoformat()}#~",
+        } | {f":r{number}": name for number, name in enumerate(registrations)}
+        where = "attribute_not_exists(ul) AND attribute_not_exists(gs)"
+        if registrations:
+            where += f" AND ({' OR '.join(f'r = :r{n}' for n in range(len(registrations)))})"
+        total, start = 0, None
+        for _ in range(MOST_PAGES_COUNTED):
+            found, start = self._table.count(
+                "ls = :key AND os BETWEEN :from AND :to",
+                values,
+                index="listing",
+                where=where,
+                start=start,
+            )
+            total += found
+            if start is None:
+                return total, True
+        return total, False
 
     def update_account(
         self,
@@ -586,6 +617,28 @@ class AccountTable:
             return {}
         items = self._table.batch_get(keys, attributes=SHOWN_ATTRIBUTES)
         return {item["pk"]: read_grant(item) for item in items}
+
+
+def write_passed_deadline(table: Table, grant: Grant, *, now: datetime) -> bool:
+    """Flag a grant whose date has passed; False where anything about it has changed since."""
+    try:
+        table.update(
+            grant_key(grant.id),
+            Update(
+                sets={
+                    "st": Status.RELINK_REQUIRED.value,
+                    "rs": RelinkReason.REFRESH_TOKEN_EXPIRED.value,
+                    "ev": mark(EventType.RELINK_REQUIRED, now),
+                },
+                removes=("ds", "da"),
+                adds={"v": 1},
+            ),
+            condition="v = :v AND rb <= :now",
+            values={":v": grant.version, ":now": now},
+        )
+    except ConditionFailed:
+        return False
+    return True
 
 
 def _plain(written: Item) -> Item:

@@ -189,6 +189,28 @@ class Table:
         )
         return [decode(item) for item in answer["Items"]], answer.get("LastEvaluatedKey")
 
+    def count(
+        self,
+        condition: str,
+        values: Mapping[str, Any],
+        *,
+        index: str,
+        where: str,
+        start: Any = None,
+    ) -> tuple[int, Any]:
+        """Count one page of an index without fetching it, and where the next begins."""
+        extra = {} if start is None else {"ExclusiveStartKey": start}
+        answer = self._call(
+            "query",
+            IndexName=index,
+            Select="COUNT",
+            KeyConditionExpression=condition,
+            FilterExpression=where,
+            ExpressionAttributeValues=encode(values),
+            **extra,
+        )
+        return int(answer["Count"]), answer.get("LastEvaluatedKey")
+
     def query_all(self, condition: str, values: Mapping[str, Any], **extra: Any) -> list[Item]:
         """Every page of a query that is small by nature, such as one grant's partition."""
         items, start = self.query(condition, values, **extra)

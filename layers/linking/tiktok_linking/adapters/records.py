@@ -20,9 +20,9 @@ md        refresh mode                          ow, os    index by owner
 lx, us    last success, last used               ls, os    index of all, by tenant and shard
 ds, da    due shard, due slot                   ut        unlink told of; below 0: it waits
 lo,lu,it  lease owner, until, intent            ev        mark this write carries
-rc        recovering since
-ff,fc     failing since, failure count
-fe,fl,bo  last error, log id, backoff until
+rc        recovering since                      ns, nd    reminders: shard, day of next look
+ff,fc     failing since, failure count          nt        last reminder: threshold, relink_by
+fe,fl,bo  last error, log id, backoff until     gs        the grant's status, unless active
 rv, ua    revocation at TikTok, ended at
 ev        mark this write carries
 ========  ====================================  ========  ====================================
@@ -41,10 +41,12 @@ from datetime import datetime
 from typing import Any
 
 from tiktok_linking.accounts import (
+    LIST_SHARDS,
     Account,
     Grant,
     Profile,
     RefreshMode,
+    Reminder,
     SealedPair,
     Status,
     owner_key,
@@ -53,13 +55,13 @@ from tiktok_linking.accounts import (
 )
 from tiktok_linking.adapters.dynamodb import Item, at_ms, from_ms, to_ms
 from tiktok_linking.circuit import Circuit, Trouble
-from tiktok_linking.schedule import DUE_SHARDS
+from tiktok_linking.schedule import DUE_SHARDS, REMINDER_SHARDS, first_look
 
 CIPHERTEXT = ("a", "f")
 _GRANT = (
     "r o st rs pi fp wi aw sc ai ae rb au v ro md lx us ds da lo lu it rc ff fc fe fl bo rv ua ev"
 )
-_ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ut ev"
+_ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ut ns nd nt gs ev"
 GRANT_ATTRIBUTES = ("pk", "sk", *_GRANT.split(" "))
 ACCOUNT_ATTRIBUTES = ("pk", "sk", *_ACCOUNT.split(" "))
 # template.yaml repeats this list in its policies, beside CIPHERTEXT where a function saves pairs;
@@ -67,7 +69,6 @@ ACCOUNT_ATTRIBUTES = ("pk", "sk", *_ACCOUNT.split(" "))
 SHOWN_ATTRIBUTES = tuple(dict.fromkeys((*GRANT_ATTRIBUTES, *ACCOUNT_ATTRIBUTES)))
 """Everything but ciphertext: what a function without the sealing key may read."""
 
-LIST_SHARDS = 4
 NO_DEADLINE = "9999-12-31"
 
 
@@ -206,6 +207,30 @@ def place_in_lists(account_id: str, relink_by: datetime | None) -> str:
     return f"{relink_by.date().isoformat() if relink_by else NO_DEADLINE}#{account_id}"
 
 
+def reminder_shard(account_id: str) -> str:
+    """Which shard of the reminder index an account belongs to."""
+    return str(zlib.crc32(account_id.encode()) % REMINDER_SHARDS)
+
+
+def place_in_reminders(account_id: str, relink_by: datetime | None) -> Item:
+    """The reminder index's attributes; without a deadline there is nothing to remind of."""
+    if relink_by is None:
+        return {"ns": None, "nd": None}
+    return {"ns": reminder_shard(account_id), "nd": first_look(relink_by).isoformat()}
+
+
+def reminder_note(reminder: Reminder) -> str:
+    """Write down what was told."""
+    return f"{reminder.threshold_days} {to_ms(reminder.relink_by)}"
+
+
+def _read_reminder(note: str | None) -> Reminder | None:
+    if note is None:
+        return None
+    threshold, relink_by = note.split(" ")
+    return Reminder(int(threshold), at_ms(int(relink_by)))
+
+
 def account_item(account: Account) -> Item:
     """The attributes of an account row as an authorisation writes them."""
     profile = account.profile
@@ -221,7 +246,7 @@ def account_item(account: Account) -> Item:
         "ow": owner_key(account.tenant_id, account.end_user_id),
         "os": place_in_lists(account.id, account.relink_by),
         "ls": listing_key(account.tenant_id, shard),
-    }
+    } | place_in_reminders(account.id, account.relink_by)
     # What this session did not give stays as an earlier one left it.
     if account.end_user_label is not None:
         item["lb"] = account.end_user_label
@@ -260,4 +285,6 @@ def read_account(item: Item) -> Account:
         unlinked_at=from_ms(item.get("ul")),
         is_told="ul" in item and item.get("ut") == item["ul"],
         is_waiting="ul" in item and item.get("ut") == -item["ul"],
+        is_ended="gs" in item,
+        reminded=_read_reminder(item.get("nt")),
     )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from tiktok_linking.accounts import Account, Grant
+from tiktok_linking.accounts import Account, Grant, Status, same_day
 from tiktok_linking.adapters.dynamodb import ConditionFailed, Table, Update, to_ms
 from tiktok_linking.adapters.records import (
     SHOWN_ATTRIBUTES,
     account_key,
     place_in_lists,
+    place_in_reminders,
     read_account,
     read_grant,
 )
@@ -69,15 +70,18 @@ class TimelineTable:
                 values={":ul": account.unlinked_at},
             )
 
-    def move_relink_by(self, account: Account, relink_by: datetime | None) -> None:
+    def copy_grant(self, account: Account, grant: Grant) -> None:
         """See ports.Timeline."""
+        is_active = grant.status is Status.ACTIVE
+        sets: dict[str, Any] = {"gs": None if is_active else grant.status.value}
+        if not same_day(account.relink_by, grant.relink_by):
+            sets["rb"] = grant.relink_by
+            sets["os"] = place_in_lists(account.id, grant.relink_by)
+            sets |= place_in_reminders(account.id, grant.relink_by)
         with contextlib.suppress(ConditionFailed):  # authorised again meanwhile
             self._table.update(
                 account_key(account.id),
-                Update(
-                    sets={"rb": relink_by, "os": place_in_lists(account.id, relink_by)},
-                    removes=("ev",),
-                ),
+                Update(sets=sets, removes=("ev",)),
                 condition="au = :au",
                 values={":au": account.authorised_at},
             )

@@ -13,7 +13,7 @@ from typing import Any
 
 from tiktok_linking.accounts import Status, action_on_revoked, days_until
 from tiktok_linking.callers import Caller
-from tiktok_linking.directory import Listed
+from tiktok_linking.directory import Listed, Week
 from tiktok_linking.errors import ActionBy, LinkingError, NotFound
 from tiktok_linking.sessions import ACTION_BY, LinkSession, SessionStatus
 from tiktok_linking.web.http import NOTHING_IS_LOADED, Request, Response
@@ -201,6 +201,16 @@ def account_body(listed: Listed, now: datetime) -> dict[str, Any]:
     }
     reason = grant.reason_at(now)
     return body | ({"reason": reason} if reason and status.value != "unlinked" else {})
+
+
+def week_body(week: Week) -> dict[str, Any]:
+    """A week of the forecast."""
+    return {
+        "week": week.name,
+        "starts_on": week.starts_on.isoformat(),
+        "accounts": week.accounts,
+        "is_exact": week.is_exact,
+    }
 
 
 def session_body(session: LinkSession, now: datetime) -> dict[str, Any]:

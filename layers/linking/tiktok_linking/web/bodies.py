@@ -151,6 +151,15 @@ def read_list_query(query: Mapping[str, str]) -> tuple[Query, str | None]:
     ), _text(query, "cursor", 1024)
 
 
+FORECAST_PARAMETERS = ("weeks", "tenant_id")
+
+
+def read_forecast_query(query: Mapping[str, str]) -> tuple[int, str | None]:
+    """Read how many weeks are asked for, and of which tenant; half a year unless told otherwise."""
+    tenant_id = _identifier(query, "tenant_id") if "tenant_id" in query else None
+    return _number(query, "weeks", 1, 53, 26), tenant_id
+
+
 TIMELINE_PARAMETERS = ("limit", "cursor")
 
 
