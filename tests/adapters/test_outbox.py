@@ -680,7 +680,7 @@ class _Dying:
     ) -> None:
         self.calls = 0
         self._at, self._moment, self._error = number, moment, error or Killed()
-        for name in ("read_accounts", "note", "mark_told", "move_relink_by"):
+        for name in ("read_accounts", "note", "mark_told", "copy_grant"):
             self._wrap(outbox.timeline, name)
         self._wrap(outbox.bus, "send")
 

@@ -353,6 +353,28 @@ def _(stage: Stage) -> requests.Response:
     return stage.backend.call("GET", "/v1/accounts", tenant_id=stage.end_user(), **filters)
 
 
+@gives("forecastRelinks", 200)
+def _(stage: Stage) -> requests.Response:
+    stage.link_someone()
+    answer = stage.backend.call("GET", "/v1/forecast/relinks", weeks="53")
+    weeks = answer.json()["weeks"]
+    assert len(weeks) == 53
+    assert sum(week["accounts"] for week in weeks) >= 1
+    return answer
+
+
+@gives("forecastRelinks", 200, when="of a tenant without accounts")
+def _(stage: Stage) -> requests.Response:
+    answer = stage.backend.call("GET", "/v1/forecast/relinks", tenant_id=stage.end_user())
+    assert {week["accounts"] for week in answer.json()["weeks"]} == {0}
+    return answer
+
+
+@gives("forecastRelinks", 400, "invalid_request")
+def _(stage: Stage) -> requests.Response:
+    return stage.backend.call("GET", "/v1/forecast/relinks", weeks="54")
+
+
 @gives("listAccounts", 400, "invalid_request")
 def _(stage: Stage) -> requests.Response:
     return stage.backend.call("GET", "/v1/accounts", limit="101")

@@ -74,7 +74,7 @@ class MemoryTimeline:
         with self._happenings.call("timeline.mark_told"):
             self.told += [] if waits else [account.id]
 
-    def move_relink_by(self, account: Account, relink_by: object) -> None:
+    def copy_grant(self, account: Account, grant: Grant) -> None:
         """See ports.Timeline."""
-        with self._happenings.call("timeline.move_relink_by"):
-            self.moved[account.id] = relink_by
+        with self._happenings.call("timeline.copy_grant"):
+            self.moved[account.id] = grant.relink_by

@@ -271,6 +271,21 @@ def test_event_accounts_events__tells_what_was_published(
     assert body["last_used_at"] == "2026-11-21T12:00:00Z"
 
 
+def test_event_accounts_forecast__counts_the_persons_week(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    weeks = body_of(stack.invoke("accounts", event("accounts-forecast")))["weeks"]
+
+    # Linked on 2026-11-21 for 180 days: until Thursday, 2027-05-20.
+    assert [week["week"] for week in weeks if week["accounts"]] == ["2027-W20"]
+    assert weeks[0] == {
+        "week": "2026-W47",
+        "starts_on": "2026-11-16",
+        "accounts": 0,
+        "is_exact": True,
+    }
+
+
 def test_event_accounts_change__sets_metadata_and_mode(
     stack: RunningStack, linked: LinkSession
 ) -> None:
@@ -369,6 +384,21 @@ def test_event_refresh_scheduled__sends_what_is_due_to_the_queue(
 
     assert stack.invoke("refresh", event("refresh-scheduled")) == {"planned": 1}
     assert stack.messages("RenewalQueue") == [json.dumps({"grant": GRANT_ID})]
+
+
+def test_event_remind_scheduled__tells_the_nearest_threshold_once(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    assert stack.invoke("remind", event("remind-scheduled"))["told"] == 0
+    stack.clock.advance(days=173)
+
+    told = [stack.invoke("remind", event("remind-scheduled"))["told"] for _ in range(3)]
+
+    assert told == [1, 0, 0]
+    link = accounts().read_account(ACCOUNT_ID)
+    assert link is not None
+    assert link[1].reminded is not None
+    assert link[1].reminded.threshold_days == 7
 
 
 def test_event_refresh_queue__renews_what_is_due_and_passes_over_what_is_gone(

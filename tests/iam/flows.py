@@ -170,6 +170,16 @@ def change_an_account(stage: Stage) -> Iterator[None]:
     assert answer.json()["metadata"] == {"plan": "gold"}
 
 
+@flow
+def remind(stage: Stage) -> Iterator[None]:
+    stage.link(stage.person())
+    stage.world.advance(days=200)
+    yield
+    answer = stage.world.invoke("RemindFunction")
+    assert answer["error"] is None, answer
+    assert answer["payload"]["passed"] >= 1
+
+
 # ---- tokens ------------------------------------------------------------------------------------
 
 

@@ -89,6 +89,12 @@ refresh SendAndReceiveRenewals
 refresh RescuePairs
     sqs:SendMessage RescueQueue                      rescue_a_renewal
     sqs:GetQueueAttributes RescueQueue               tell_how_much_waits_for_rescue
+remind FindAccountsToLookAt
+    dynamodb:Query AccountsTable/index/reminders     remind
+remind ReadGrantsAndAccountsWithoutCiphertext
+    dynamodb:BatchGetItem AccountsTable              remind
+remind MarkRemindersAndPassedDeadlines
+    dynamodb:UpdateItem AccountsTable                remind
 rescue SavePairs
     dynamodb:UpdateItem AccountsTable                land_a_rescued_link
 rescue FinishSessions
@@ -117,6 +123,7 @@ _WITH_TABLES = (
     "refresh",
     "rescue",
     "publish",
+    "remind",
 )
 _DYNAMODB_ASKS = (
     "MiniStack's DynamoDB encrypts nothing, so it asks for no key in the caller's name;"
@@ -171,6 +178,24 @@ NOT_SHOWN: dict[Power, str] = {
         "sqs:SendMessage",
         "ScheduleDeadLetterQueue",
     ): _LAMBDA_SENDS,
+    Power(
+        "remind",
+        "RemindFunctionEventInvokeConfigOnFailureSQSPolicy",
+        "sqs:SendMessage",
+        "ScheduleDeadLetterQueue",
+    ): _LAMBDA_SENDS,
+    Power(
+        "remind daily",
+        "RemindFunctionDailyLambdaPolicy",
+        "lambda:InvokeFunction",
+        "RemindFunction",
+    ): _SCHEDULER_CALLS,
+    Power(
+        "remind daily",
+        "RemindFunctionDailySQSPolicy",
+        "sqs:SendMessage",
+        "ScheduleDeadLetterQueue",
+    ): _SCHEDULER_CALLS,
     Power(
         "refresh plan",
         "RefreshFunctionPlanLambdaPolicy",

@@ -187,7 +187,15 @@ def detect_secrets(_tools: Path, _template: Path) -> list[Finding]:
 
 
 def checkov(tools: Path, template: Path) -> list[Finding]:
-    words = "--framework cloudformation --skip-download --quiet --compact --output json".split()
+    words = [
+        "--framework",
+        "cloudformation",
+        "--skip-download",
+        "--quiet",
+        "--compact",
+        "--output",
+        "json",
+    ]
     results = json.loads(_run(tools, "checkov", "-f", str(template), *words))["results"]
     errors = results.get("parsing_errors") or []
     return [

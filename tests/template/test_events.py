@@ -37,8 +37,8 @@ def test_every_other_trigger_has_an_event() -> None:
 
     assert {name.split("-")[0] for name in OF_QUEUES} == {"refresh", "rescue"}
     assert OF_STREAMS.keys() == {"publish-streams"}
-    assert others == {"refresh-scheduled", "refresh-one"}
-    assert EVENTS["refresh-scheduled"] == {}
+    assert others == {"refresh-scheduled", "refresh-one", "remind-scheduled"}
+    assert EVENTS["refresh-scheduled"] == EVENTS["remind-scheduled"] == {}
     assert EVENTS["refresh-one"].keys() == {"job", "grant", "min_ttl_seconds", "rejected"}
 
 

@@ -224,18 +224,42 @@ MATRIX: dict[str, dict[str, Row]] = {
         "MoveIndexCopies": (
             "dynamodb:UpdateItem",
             "AccountsTable",
-            naming("pk sk rb os ut au ul ev"),
+            naming("pk sk rb os ns nd gs ut au ul ev"),
         ),
         "NoteInTimelines": ("dynamodb:PutItem", "AccountsTable", NOTING),
         "TellWhereAStreamStopped": ("sqs:SendMessage", "PublishDeadLetterQueue", ALWAYS),
     },
+    "remind": TABLES_KEY
+    | {
+        "FindAccountsToLookAt": ("dynamodb:Query", "AccountsTable/index/reminders", ALWAYS),
+        "ReadGrantsAndAccountsWithoutCiphertext": (
+            "dynamodb:BatchGetItem",
+            "AccountsTable",
+            WITHOUT_CIPHERTEXT,
+        ),
+        "MarkRemindersAndPassedDeadlines": (
+            "dynamodb:UpdateItem",
+            "AccountsTable",
+            naming("pk sk ns nd nt au ul st rs ds da v rb ev"),
+        ),
+        # SAM's own: where Lambda sends a run that failed.
+        "RemindFunctionEventInvokeConfigOnFailureSQSPolicy": (
+            "sqs:SendMessage",
+            "ScheduleDeadLetterQueue",
+            ALWAYS,
+        ),
+    },
     # The scheduler's, made by SAM.
+    "remind daily": {
+        "RemindFunctionDailyLambdaPolicy": ("lambda:InvokeFunction", "RemindFunction", ALWAYS),
+        "RemindFunctionDailySQSPolicy": ("sqs:SendMessage", "ScheduleDeadLetterQueue", ALWAYS),
+    },
     "refresh plan": {
         "RefreshFunctionPlanLambdaPolicy": ("lambda:InvokeFunction", "RefreshFunction", ALWAYS),
         "RefreshFunctionPlanSQSPolicy": ("sqs:SendMessage", "ScheduleDeadLetterQueue", ALWAYS),
     },
 }
-FUNCTIONS = MATRIX.keys() - {"refresh plan"}
+FUNCTIONS = MATRIX.keys() - {"refresh plan", "remind daily"}
 
 
 @pytest.mark.parametrize("role", MATRIX)

@@ -32,6 +32,7 @@ ROUTES = {
     "POST /v1/accounts/{id}/relink": "SessionsFunction",
     "GET /v1/accounts": "AccountsFunction",
     "GET /v1/accounts/{id}": "AccountsFunction",
+    "GET /v1/forecast/relinks": "AccountsFunction",
     "PATCH /v1/accounts/{id}": "AccountsFunction",
     "GET /v1/accounts/{id}/events": "AccountsFunction",
     "POST /v1/accounts/{id}/token": "TokensFunction",

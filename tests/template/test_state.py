@@ -48,6 +48,7 @@ def test_tables_have_the_keys_and_indexes_that_the_code_asks_for(template: dict[
     assert _keys(sessions["KeySchema"]) == ("pk",)
     assert indexes == {
         "due": (("ds", "da"), "KEYS_ONLY"),
+        "reminders": (("ns", "nd"), "KEYS_ONLY"),
         "owner": (("ow", "os"), "ALL"),
         "listing": (("ls", "os"), "ALL"),
     }
@@ -59,12 +60,14 @@ def test_tables_have_the_keys_and_indexes_that_the_code_asks_for(template: dict[
         "ow": "S",
         "ls": "S",
         "os": "S",
+        "ns": "S",
+        "nd": "S",
     }
 
 
 def test_indexes_that_copy_everything_hold_no_grant() -> None:
     """Ciphertext would otherwise be read through an index, past the condition on attributes."""
-    assert not {"ow", "os", "ls"} & set(records.GRANT_ATTRIBUTES)
+    assert not {"ow", "os", "ls", "ns", "nd"} & set(records.GRANT_ATTRIBUTES)
     assert not {"ds", "da"} & set(records.ACCOUNT_ATTRIBUTES)
 
 
@@ -245,6 +248,24 @@ def test_no_event_outlives_the_next_one(template: dict[str, Any]) -> None:
 
     assert schedule["RetryPolicy"]["MaximumEventAgeInSeconds"] < shortest_interval_seconds
     assert refresh["EventInvokeConfig"]["MaximumEventAgeInSeconds"] < shortest_interval_seconds
+
+
+def test_the_daily_run_is_repeated_within_its_day_and_its_failures_are_kept(
+    template: dict[str, Any],
+) -> None:
+    remind = template["Resources"]["RemindFunction"]["Properties"]
+    (schedule,) = [e["Properties"] for e in remind["Events"].values()]
+    kept = {"Fn::GetAtt": ["ScheduleDeadLetterQueue", "Arn"]}
+    asynchronous = remind["EventInvokeConfig"]
+
+    assert schedule["ScheduleExpression"] == "rate(1 day)"
+    assert json.loads(schedule["Input"]) == {}
+    assert schedule["OmitName"] is True
+    assert schedule["DeadLetterConfig"] == {"Arn": kept}
+    assert schedule["RetryPolicy"]["MaximumEventAgeInSeconds"] < DAY
+    assert asynchronous["DestinationConfig"]["OnFailure"]["Destination"] == kept
+    assert asynchronous["MaximumRetryAttempts"] == 2
+    assert asynchronous["MaximumEventAgeInSeconds"] < DAY
 
 
 def test_what_has_a_fixed_name_is_named_by_the_stack(plain: dict[str, Any]) -> None:

@@ -7,16 +7,25 @@ adapter writes into a client that only listens, and what it names is compared wi
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.template.test_powers import statement_of
-from tiktok_linking.accounts import RefreshMode, RevokedReason, account_id, grant_id
+from tiktok_linking.accounts import (
+    RefreshMode,
+    Reminder,
+    RevokedReason,
+    account_id,
+    grant_id,
+)
 from tiktok_linking.adapters.account_table import AccountTable
 from tiktok_linking.adapters.dynamodb import Item, Table, encode
 from tiktok_linking.adapters.records import read_account, read_grant
+from tiktok_linking.adapters.reminder_table import ReminderTable
 from tiktok_linking.adapters.timeline_table import TimelineTable
 from tiktok_linking.events import Event, EventType
+from tiktok_linking.ports import Look
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -125,7 +134,7 @@ def test_publishing_names_no_attribute_that_it_may_not_write(plain: dict[str, An
     for waits in (True, False):
         table.mark_told(account, waits=waits)
     for deadline in (NOON, None):
-        table.move_relink_by(account, deadline)
+        table.copy_grant(account, replace(read_grant(GRANT), relink_by=deadline))
 
     allowed = statement_of(plain, "publish", "MoveIndexCopies")["Condition"]
     assert {"pk", "sk", "ut", "os", "ev"} <= client.named  # it did listen
@@ -142,6 +151,20 @@ def test_a_timeline_row_has_the_attributes_that_may_be_put(plain: dict[str, Any]
     condition = statement_of(plain, "publish", "NoteInTimelines")["Condition"]
     assert client.put.keys() == set(condition["ForAllValues:StringEquals"]["dynamodb:Attributes"])
     assert client.put["pk"]["S"].startswith("acct_")
+
+
+def test_reminding_names_no_attribute_that_it_may_not_write(plain: dict[str, Any]) -> None:
+    client = ListeningClient()
+    table = ReminderTable(Table(client, "accounts"))
+    account = read_account(ACCOUNT)
+    look = Look(account.id, NOON.date())
+
+    table.remind(account, Reminder(30, NOON), look, then=NOON.date(), now=NOON)
+    table.look_again(look, account, then=NOON.date())
+    table.look_again(look, account, then=None)
+    table.end_at_deadline(read_grant(GRANT), now=NOON)
+
+    _is_covered(client, statement_of(plain, "remind", "MarkRemindersAndPassedDeadlines"))
 
 
 def _is_covered(client: ListeningClient, statement: dict[str, Any]) -> None:
