@@ -155,9 +155,9 @@ FORECAST_PARAMETERS = ("weeks", "tenant_id")
 
 
 def read_forecast_query(query: Mapping[str, str]) -> tuple[int, str | None]:
-    """Read how many weeks are asked for, and of which tenant; half a year unless told otherwise."""
+    """Read how many weeks are asked for, and of which tenant; unless told otherwise enough for 180 days."""
     tenant_id = _identifier(query, "tenant_id") if "tenant_id" in query else None
-    return _number(query, "weeks", 1, 53, 26), tenant_id
+    return _number(query, "weeks", 1, 53, 27), tenant_id
 
 
 TIMELINE_PARAMETERS = ("limit", "cursor")
