@@ -172,3 +172,33 @@ def test_the_forecast_counts_the_week_of_the_date(journey: Journey, account_id: 
 
     assert before >= 1
     assert counted() == before - 1
+
+
+@pytest.mark.parametrize("life", [180, 365])
+@pytest.mark.parametrize(("deadline", "moves"), [("fixed", 0), ("sliding", 10)])
+def test_the_date_and_its_place_in_lists_follow_each_token_answer(
+    journey: Journey, end_user: str, person: str, deadline: str, moves: int, life: int
+) -> None:
+    journey.tiktok.set(deadline=deadline, refresh_seconds=life * 86_400)
+    account_id = journey.link(end_user, person).account_id
+    first = datetime.fromisoformat(journey.backend.account(account_id)["relink_by"])
+    journey.world.advance(days=10)
+
+    journey.backend.token(account_id)  # the access token is dead: it is renewed
+    journey.world.settle()
+
+    account = journey.backend.account(account_id)
+    relink_by = datetime.fromisoformat(account["relink_by"])
+    assert abs(relink_by - first - timedelta(days=moves)) < timedelta(minutes=1)
+    left = account["days_until_relink"]
+    assert left in (life - 10 + moves - 1, life - 10 + moves)
+    within = {
+        days: [
+            item["id"]
+            for item in journey.backend.get(
+                "/v1/accounts", end_user_id=end_user, relink_within_days=str(days), sort="relink_by"
+            )["items"]
+        ]
+        for days in (left, left + 1)
+    }
+    assert within == {left: [], left + 1: [account_id]}

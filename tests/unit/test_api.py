@@ -14,7 +14,7 @@ import pytest
 from tests.fakes import samples
 from tests.fakes.clock import NOON
 from tests.unit.stage import Stage
-from tiktok_linking.accounts import RefreshMode, RelinkReason, Status
+from tiktok_linking.accounts import RefreshMode, RelinkReason, RevokedReason, Status
 from tiktok_linking.callers import Caller, caller_of
 from tiktok_linking.directory import Listed
 from tiktok_linking.errors import (
@@ -420,6 +420,32 @@ def test_every_status_that_is_not_active_says_who_must_act(
     body = account_body(replace(listed, grant=grant), NOON)
 
     assert (body["status"], body["action_by"], body["reason"]) == (status, action_by, reason)
+
+
+WHO_ACTS: dict[Status, dict[Any, str]] = {
+    Status.RELINK_REQUIRED: dict.fromkeys(RelinkReason, "end_user"),
+    Status.REVOKED: {
+        RevokedReason.REMOVED_AT_TIKTOK: "end_user",
+        RevokedReason.REVOKED_BY_USER: "end_user",
+        RevokedReason.TIKTOK_ACCOUNT_DELETED: "nobody",
+        RevokedReason.TIKTOK_AGE_CHANGED: "nobody",
+        RevokedReason.TIKTOK_ACCOUNT_BANNED: "nobody",
+        RevokedReason.REVOKED_BY_DEVELOPER: "nobody",
+    },
+}
+
+
+def test_every_reason_of_every_status_is_shown_with_who_must_act(listed: Listed) -> None:
+    for status, reasons in WHO_ACTS.items():
+        for reason, who in reasons.items():
+            grant = replace(listed.grant, status=status, reason=reason.value)
+            body = account_body(replace(listed, grant=grant), NOON)
+            shown = (body["status"], body["reason"], body["action_by"])
+            assert shown == (status.value, reason.value, who)
+
+    assert WHO_ACTS[Status.RELINK_REQUIRED].keys() == {*RelinkReason}
+    assert WHO_ACTS[Status.REVOKED].keys() == {*RevokedReason}
+    assert {*WHO_ACTS, Status.ACTIVE, Status.UNLINKED} == {*Status}
 
 
 def test_an_unlinked_account_is_nobodys_task(listed: Listed) -> None:

@@ -15,7 +15,15 @@ from tests.fakes import samples
 from tests.unit.stage import Stage
 from tiktok_linking.accounts import Account, RefreshMode, RelinkReason, Status
 from tiktok_linking.callers import Caller, Tenant
-from tiktok_linking.directory import MOST_PAGES, Listed, Query, account, list_accounts, update
+from tiktok_linking.directory import (
+    MOST_PAGES,
+    Listed,
+    Query,
+    account,
+    forecast,
+    list_accounts,
+    update,
+)
 from tiktok_linking.errors import AccountUnlinked, InvalidRequest, NotFound
 
 
@@ -409,3 +417,74 @@ def test_an_unlinked_account_is_not_changed(stage: Stage) -> None:
 
     with pytest.raises(AccountUnlinked):
         change(stage, linked, metadata={"a": "1"})
+
+
+# -- the forecast -------------------------------------------------------------------------------
+
+
+def forecasted(
+    stage: Stage, weeks: int = 27, *, caller: Caller = samples.BACKEND, tenant: str | None = None
+) -> dict[str, int]:
+    found = forecast(
+        stage.accounts, tenant_id=tenant, weeks=weeks, caller=caller, now=stage.clock.now
+    )
+    assert len(found) == weeks
+    assert all(week.is_exact for week in found)
+    return {week.name: week.accounts for week in found if week.accounts}
+
+
+def test_relinks_are_forecast_by_iso_week(stage: Stage) -> None:
+    """From Saturday, 2026-11-21: 100, 110 and 120 days on are a Monday, a Thursday, a Sunday."""
+    link_many(stage, 3)
+
+    assert forecasted(stage) == {"2027-W09": 1, "2027-W10": 1, "2027-W11": 1}
+
+
+def test_a_fresh_link_is_in_the_forecast_whatever_the_day(stage: Stage) -> None:
+    for _ in range(7):
+        stage.link(answer=samples.answer(issued_at=stage.clock.now))
+        assert sum(forecasted(stage).values()) == 1
+        stage.clock.advance(days=1)
+
+
+def test_the_last_week_of_a_year_has_the_name_that_iso_gives_it(stage: Stage) -> None:
+    """Friday, 2027-01-01 is in the 53rd week of 2026."""
+    stage.link(answer=samples.answer(relink_in=timedelta(days=41)))
+
+    assert forecasted(stage, 7) == {"2026-W53": 1}
+
+
+def test_the_forecast_begins_today_and_counts_what_is_active(stage: Stage) -> None:
+    ended, unlinked, alive = (
+        stage.link(open_id, answer=samples.answer(open_id=open_id, relink_in=timedelta(days=9)))
+        for open_id in ("open-0", "open-1", "open-2")
+    )
+    stage.accounts.change(ended.grant_id, status=Status.REVOKED)
+    stage.accounts.copy_grant(ended, stage.grant(ended.grant_id))
+    stage.accounts.mark_unlinked(unlinked, now=stage.clock.now)
+    assert forecasted(stage, 4) == {"2026-W49": 1}
+
+    stage.clock.advance(days=10)
+
+    assert forecasted(stage, 4) == {}
+    assert alive.relink_by is not None
+
+
+def test_a_mapped_caller_forecasts_its_own_whatever_it_asks_for(stage: Stage) -> None:
+    for registration, tenant in [("default", "t_1"), ("second", "t_1"), ("default", None)]:
+        row = samples.account(registration=registration, tenant_id=tenant)
+        stage.accounts.save_account(row)
+    held = Caller("agency", Tenant("t_1", ("second",)))
+
+    assert sum(forecasted(stage, caller=held, tenant="t_2").values()) == 1
+    assert sum(forecasted(stage, tenant="t_1").values()) == 2
+    assert sum(forecasted(stage).values()) == 1
+
+
+def test_a_forecast_asks_once_for_each_week_and_shard(stage: Stage) -> None:
+    link_many(stage, 3)
+
+    forecasted(stage, 53)
+
+    assert stage.calls.count("directory.count_relinks") == 53 * 4
+    assert len(stage.calls) == 53 * 4

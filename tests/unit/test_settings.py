@@ -28,6 +28,7 @@ COMPLETE = {
     "TIKTOK_API_BASE_URL": "https://open.tiktokapis.com/",
     "WARM_FOR_HOURS": "48",
     "HEALTH_CHECK_DAYS": "3",
+    "REMINDER_DAYS": "21,3",
     "CALLER_TENANTS": "backend-of-acme=acme,team.b@x=b:sandbox+default",
 }
 
@@ -215,3 +216,14 @@ def test_a_tenant_cannot_be_given_a_registration_that_is_not_there() -> None:
     assert problems("sessions", CALLER_TENANTS="a=b:third") == [
         "CALLER_TENANTS names an app registration that is none of the stack's"
     ]
+
+
+@pytest.mark.parametrize("value", ["0", "91", "30,,x", "30;14", "-1", "1.5", "٣"])
+def test_thresholds_of_reminders_are_days_that_are_looked_at(value: str) -> None:
+    assert problems("remind", REMINDER_DAYS=value) == [
+        "REMINDER_DAYS is not a list of days from 1 to 90"
+    ]
+
+
+def test_thresholds_of_reminders_are_read() -> None:
+    assert settings("remind").reminder_days == (21, 3)

@@ -155,7 +155,7 @@ FORECAST_PARAMETERS = ("weeks", "tenant_id")
 
 
 def read_forecast_query(query: Mapping[str, str]) -> tuple[int, str | None]:
-    """Read how many weeks are asked for, and of which tenant; unless told otherwise enough for 180 days."""
+    """Read how many weeks are asked for, by default enough for 180 days, and of which tenant."""
     tenant_id = _identifier(query, "tenant_id") if "tenant_id" in query else None
     return _number(query, "weeks", 1, 53, 27), tenant_id
 
