@@ -37,7 +37,9 @@ def test_what_cannot_be_shown_is_little_and_has_a_reason(plain: dict[str, Any]) 
     What SAM makes for Lambda and the scheduler, and what Lambda does with the streams, does.
     """
     assert all(NOT_SHOWN.values())
-    assert {power.role for power in NEEDED} == roles(plain).keys() - {"refresh plan"}
+    assert {power.role for power in NEEDED} == (
+        roles(plain).keys() - {"refresh plan", "remind daily"}
+    )
     shown = {(power.role, power.statement) for power in NEEDED}
     assert {p.statement for p in NOT_SHOWN if (p.role, p.statement) not in shown} == {
         "TablesKeyThroughDynamoDB",
@@ -47,4 +49,7 @@ def test_what_cannot_be_shown_is_little_and_has_a_reason(plain: dict[str, Any]) 
         "ReadStreams",
         "TellWhereAStreamStopped",
         "SendAuditEvents",
+        "RemindFunctionEventInvokeConfigOnFailureSQSPolicy",
+        "RemindFunctionDailyLambdaPolicy",
+        "RemindFunctionDailySQSPolicy",
     }
