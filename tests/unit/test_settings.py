@@ -22,6 +22,8 @@ COMPLETE = {
     "KEY_EPOCH_DAYS": "30",
     "APP_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s",
     "RENEWAL_QUEUE_URL": "https://sqs/renewals",
+    "EVENT_BUS": "events",
+    "TIMELINE_DAYS": "60",
     "RESCUE_QUEUE_URL": "https://sqs/rescue",
     "REFRESH_FUNCTION": "refresh",
     "TIKTOK_AUTHORIZE_URL": "https://www.tiktok.com/v2/auth/authorize/",
@@ -57,6 +59,7 @@ def test_values_become_what_the_code_works_with() -> None:
     assert read.return_origins == ("https://app.example.com", "http://localhost:3002")
     assert (read.warm_for, read.health_check) == (timedelta(hours=48), timedelta(days=3))
     assert read.key_epoch_days == 30
+    assert (read.event_bus, read.timeline) == ("events", timedelta(days=60))
 
 
 def test_slashes_stay_where_tiktok_needs_them_and_go_where_paths_follow() -> None:
