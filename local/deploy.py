@@ -17,7 +17,8 @@ things are changed, because they would run twice or because MiniStack 1.5.33 can
     differs, which `tests/local` and `tests/iam` hold.
 6.  `!Ref` of a secret becomes `!GetAtt Secret.Id`, since MiniStack gives the name for it.
 7.  Patterns of parameters are left out: they ask for https, and the local world is on loopback.
-8.  The archive of the event bus is left out: MiniStack refuses it.
+8.  The archive of the event bus is left out: MiniStack refuses it. So are alarms on an expression
+    of several metrics.
 """
 
 import copy
@@ -241,6 +242,9 @@ def with_local_changes(plain: Template, *, auth: bool) -> Template:
         schedule["Properties"]["State"] = "DISABLED"
     for logical_id, _ in list(_of_type(local, "AWS::Events::Archive")):
         del resources[logical_id]
+    for logical_id, alarm in list(_of_type(local, "AWS::CloudWatch::Alarm")):
+        if "Metrics" in alarm["Properties"]:
+            del resources[logical_id]
     for parameter in local.get("Parameters", {}).values():
         parameter.pop("AllowedPattern", None)
     if auth:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,13 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
 from tiktok_linking.adapters.denials import tell_denials
+
+
+@pytest.fixture(autouse=True)
+def _named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "TikTokLink/test")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "tokens")
+
 
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/accounts"
 
@@ -65,12 +73,26 @@ def test_a_call_that_aws_denies_is_told_by_its_name(
     assert TABLE not in str(record.__dict__)
 
 
+def test_a_denial_is_counted_for_the_stack_and_not_for_its_function(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(ClientError):
+        client("kms", 400, "AccessDeniedException").describe_key(KeyId="a key")
+
+    (line,) = capsys.readouterr().out.splitlines()
+    record = json.loads(line)
+    assert (record["AccessDenied"], record["service"]) == ([1.0], "stack")
+
+
 @pytest.mark.parametrize("code", ["ThrottlingException", "ResourceNotFoundException"])
-def test_other_errors_are_for_the_caller(code: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_errors_are_for_the_caller(
+    code: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ClientError):
         client("kms", 400, code).describe_key(KeyId="a key")
 
     assert caplog.records == []
+    assert capsys.readouterr().out == ""
 
 
 def test_an_answer_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:

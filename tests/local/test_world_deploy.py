@@ -196,6 +196,7 @@ def test_with_auth_policies_of_other_things_stay_but_for_the_queues_demand_for_t
         for name, resource in plain["Resources"].items()
         if name == "QueuesNeedTls"
         or resource["Type"] in ("AWS::Lambda::LayerVersion", "AWS::Events::Archive")
+        or (resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"])
     }
 
 

@@ -54,6 +54,15 @@ def test_renewals_are_counted_by_outcome(printed: Any) -> None:
     assert last["RotationsPerAccountPerDay"] == [12.0, 12.0]
 
 
+def test_a_loss_is_counted_apart_from_a_link_that_its_owner_ended(printed: Any) -> None:
+    lost = RenewalReport(Outcome.RELINK_REQUIRED, is_lost=True)
+    ended = RenewalReport(Outcome.RELINK_REQUIRED)
+
+    metrics.renewals([lost, ended])
+
+    assert printed()[-1]["GrantsLost"] == [1.0]
+
+
 def test_a_batch_without_a_renewal_has_no_pace(printed: Any) -> None:
     metrics.renewals([RenewalReport(Outcome.FRESH)])
 
@@ -112,6 +121,7 @@ def test_no_metric_has_a_dimension_for_an_account(printed: Any) -> None:
     metrics.renewals([RenewalReport(outcome) for outcome in Outcome])
     metrics.planned(plan(), rescue_waiting=0, now=NOON)
     metrics.rescued([Saved.STORED], failed=0)
+    metrics.denied()
 
     records = printed()
     dimensions = {name for r in records for names in definition(r)["Dimensions"] for name in names}

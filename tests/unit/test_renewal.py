@@ -314,6 +314,7 @@ def test_under_strict_rotation_a_lost_answer_is_told_as_lost(stage: Stage) -> No
     report = stage.renewal(tiktok=strict).renew(GRANT, NEEDED, deadline=stage.deadline())
 
     assert report.outcome is Outcome.RELINK_REQUIRED
+    assert report.is_lost
     assert stage.grant().reason == "rotation_lost"
     assert strict.rotations == 1
 
@@ -337,6 +338,7 @@ def test_a_plain_invalid_grant_asks_for_the_owner(stage: Stage) -> None:
     report = renew(stage)
 
     assert report.outcome is Outcome.RELINK_REQUIRED
+    assert not report.is_lost
     assert stage.grant().status is Status.RELINK_REQUIRED
     assert stage.grant().reason == "refresh_token_rejected"
     assert stage.grant().lease_owner is None

@@ -37,6 +37,7 @@ def renewals(reports: Sequence[RenewalReport], *, quarantined: int = 0) -> None:
         {
             "LeaseContention": (MetricUnit.Count, [outcomes.count(Outcome.IN_PROGRESS)]),
             "GrantsQuarantined": (MetricUnit.Count, [quarantined]),
+            "GrantsLost": (MetricUnit.Count, [sum(report.is_lost for report in reports)]),
             "RotationsPerAccountPerDay": (MetricUnit.NoUnit, paces),
         }
     )
@@ -77,6 +78,11 @@ def rescued(saved: Sequence[Saved], *, failed: int) -> None:
             "PairsNotRescued": (MetricUnit.Count, [failed]),
         }
     )
+
+
+def denied() -> None:
+    """Count a call that AWS denied, of whichever function: one alarm watches them all."""
+    _emit({"AccessDenied": (MetricUnit.Count, [1])}, service="stack")
 
 
 def _emit(values: _Values, **dimensions: str) -> None:

@@ -658,9 +658,11 @@ class Outcome(StrEnum):
 class RenewalReport:
     """An outcome and, where waiting helps, the seconds to wait.
 
-    ``replaced_after`` is the age of the pair that a renewal replaced.
+    ``replaced_after`` is the age of the pair that a renewal replaced; ``is_lost`` says that this
+    renewal found its grant lost to an answer of TikTok's that never came.
     """
 
     outcome: Outcome
     retry_after: int | None = None
     replaced_after: timedelta | None = None
+    is_lost: bool = False

@@ -379,7 +379,8 @@ class Renewal:
             self._doubt(grant, authorised_at=grant.authorised_at)
             return RenewalReport(Outcome.FRESH)
         logger.warning("relink required", extra={"grant": grant.id, "reason": reason.value})
-        return RenewalReport(Outcome.RELINK_REQUIRED)
+        is_lost = reason is RelinkReason.ROTATION_LOST
+        return RenewalReport(Outcome.RELINK_REQUIRED, is_lost=is_lost)
 
     def _failed(
         self,

@@ -20,3 +20,7 @@ def _look(*, http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
     if "AccessDenied" in code:  # AccessDeniedException, and SQS's AccessDenied
         call = f"{model.service_model.service_name}.{model.name}"
         logger.error("access denied", extra={"call": call, "code": code})
+        # Imported here: most functions count nothing, and pay for no import at a cold start.
+        from tiktok_linking import metrics
+
+        metrics.denied()
