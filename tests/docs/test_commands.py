@@ -39,7 +39,7 @@ def test_commands_begin_with_a_program_that_is_there(document: Document) -> None
             continue  # an assignment, or a function that the block itself defines
 
         # Whether the environments are there yet does not matter to the documents.
-        in_environment = re.fullmatch(r"\.venv(-sam|-aws)?/bin/\w+", program)
+        in_environment = re.fullmatch(r"\.venv(-sam|-aws)?/bin/[\w-]+", program)
         assert program in PROGRAMS or in_environment, command
 
 
