@@ -187,15 +187,7 @@ def detect_secrets(_tools: Path, _template: Path) -> list[Finding]:
 
 
 def checkov(tools: Path, template: Path) -> list[Finding]:
-    words = [
-        "--framework",
-        "cloudformation",
-        "--skip-download",
-        "--quiet",
-        "--compact",
-        "--output",
-        "json",
-    ]
+    words = ["--framework", "cloudformation", "--skip-download", "--quiet", "--output", "json"]
     results = json.loads(_run(tools, "checkov", "-f", str(template), *words))["results"]
     errors = results.get("parsing_errors") or []
     return [

@@ -1,4 +1,4 @@
-"""A plugin of detect-secrets: TikTok's tokens, which others take for words with a full stop.
+"""A plugin of detect-secrets: tokens of TikTok. Its own plugins stop looking at the full stop.
 
 Their look: docs/tiktok.md; observability.py redacts the same.
 """

@@ -53,4 +53,4 @@ def logged() -> frozenset[str]:
 def _keys(node: ast.AST) -> list[str]:
     if not isinstance(node, ast.Dict):
         return []
-    return [key.value for key in node.keys if isinstance(key, ast.Constant)]
+    return [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]

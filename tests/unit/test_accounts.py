@@ -19,6 +19,7 @@ from tests.fakes.clock import NOON
 from tests.fakes.happenings import Happenings
 from tests.fakes.sealing import TransparentSealing
 from tiktok_linking.accounts import (
+    LIST_SHARDS,
     Grant,
     Secret,
     Status,
@@ -30,7 +31,7 @@ from tiktok_linking.accounts import (
     tenant_key,
     token_fingerprint,
 )
-from tiktok_linking.adapters.records import LIST_SHARDS, account_key, grant_key, listing_key
+from tiktok_linking.adapters.records import account_key, grant_key, listing_key
 from tiktok_linking.errors import InvalidRequest
 from tiktok_linking.web.bodies import read_session_request
 
