@@ -47,6 +47,7 @@ LARGER_THAN_API_GATEWAY_TAKES = 431
 
 BEYOND_A_SCHEMA = (
     "cursor is not one that this list gave",
+    "cursor is not one that this timeline gave",
     "return_url is not on an allowed origin",
     "completion app needs a return_url",
     "not among this stack's scopes",
