@@ -66,7 +66,9 @@ def linked(people: Journey) -> str:
 def run(cli_world: WorldHandle, tmp_path: Path) -> Run:
     """Run a command in a folder of its own. Whatever it says, it must hold no secret."""
 
-    def run(*words: str, where: str = "--local", typed: str = "") -> Said:
+    def run(
+        *words: str, where: str = "--local", typed: str = "", endpoints: Path | None = None
+    ) -> Said:
         done = subprocess.run(
             [sys.executable, "-m", "tiktok_link_cli", *words, *filter(None, [where])],
             cwd=tmp_path,
@@ -74,7 +76,7 @@ def run(cli_world: WorldHandle, tmp_path: Path) -> Run:
                 "PATH": os.environ["PATH"],
                 "HOME": str(tmp_path),
                 "PYTHONPATH": f"{ROOT / 'cli'}:{ROOT / 'layers' / 'linking'}",
-                "LOCAL_DIR": str(cli_world.directory / "local"),
+                "LOCAL_DIR": str(endpoints or cli_world.directory / "local"),
             },
             input=typed,
             capture_output=True,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import pytest
@@ -134,6 +136,45 @@ def test_a_refresh_that_fails_says_so_by_its_exit_code(
 
 def open_id(people: Journey, account_id: str) -> str:
     return str(people.backend.account(account_id)["open_id"])
+
+
+class Forecasts(BaseHTTPRequestHandler):
+    """An API that has a forecast."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        weeks = [
+            {"week": "2026-W48", "starts_on": "2026-11-23", "accounts": 3, "is_exact": True},
+            {"week": "2026-W49", "starts_on": "2026-11-30", "accounts": 900, "is_exact": False},
+        ]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"weeks": weeks}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_the_forecast_is_shown_week_by_week(
+    run: Run, cli_world: WorldHandle, tmp_path: Path
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), Forecasts) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        gateway = f"http://127.0.0.1:{server.server_port}"
+        told = {**cli_world.endpoints, "gateway": gateway}
+        (tmp_path / "endpoints.json").write_text(json.dumps(told))
+
+        said = run("forecast", "--weeks", "2", "--tenant", "a b", endpoints=tmp_path)
+        server.shutdown()
+
+    assert Forecasts.asked == ["/v1/forecast/relinks?weeks=2&tenant_id=a%20b"]
+    assert said.out.splitlines() == [
+        "WEEK      FROM        ACCOUNTS",
+        "2026-W48  2026-11-23  3",
+        "2026-W49  2026-11-30  900 or more",
+    ]
 
 
 # ---- redrive -----------------------------------------------------------------------------------
