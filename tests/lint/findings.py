@@ -252,6 +252,9 @@ _ACCOUNT = {
     "AWS::StackName": "tiktok-linking",
     "AWS::URLSuffix": "amazonaws.com",
 }
+_PARAMETERS = {
+    name: f"arn:aws:kms:{_HERE}:key/{name}" for name in ("SealingKeyArn", "OtherSealingKeyArn")
+}
 
 
 def _filled_in(part: Any, resources: Mapping[str, Any]) -> Any:
@@ -271,9 +274,10 @@ def _filled_in(part: Any, resources: Mapping[str, Any]) -> Any:
     if not isinstance(part, dict):
         return part
     if "Ref" in part:
-        return _ACCOUNT.get(part["Ref"]) or arn(part["Ref"])
+        return _ACCOUNT.get(part["Ref"]) or _PARAMETERS.get(part["Ref"]) or arn(part["Ref"])
     if "Fn::GetAtt" in part:
-        return arn(part["Fn::GetAtt"][0])
+        name, attribute = part["Fn::GetAtt"]
+        return arn(name) + ("/stream/2026" if attribute == "StreamArn" else "")
     if "Fn::Sub" in part:
         return re.sub(r"\$\{([^}]+)\}", word, part["Fn::Sub"])
     if "Fn::If" in part:

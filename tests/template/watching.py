@@ -17,6 +17,7 @@ from tests.fakes.clock import NOON
 from tiktok_linking import metrics
 from tiktok_linking.circuit import Circuit, Trouble
 from tiktok_linking.ports import Outcome, RenewalReport, Saved
+from tiktok_linking.reminding import Reminded
 from tiktok_linking.runs import Planned
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,9 @@ EVERY_WAY: Mapping[str, Callable[[], None]] = {
         [RenewalReport(outcome, replaced_after=timedelta(hours=2)) for outcome in Outcome]
     ),
     "planned": lambda: metrics.planned(_PLAN, rescue_waiting=1, now=NOON),
+    "reminded": lambda: metrics.reminded(
+        Reminded(told=1, passed=1, unreadable=0, unfinished_shards=1)
+    ),
     "rescued": lambda: metrics.rescued([Saved.STORED], failed=1),
     "denied": metrics.denied,
 }
