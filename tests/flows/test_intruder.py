@@ -133,7 +133,7 @@ def test_missing_and_malformed_ids_are_told_alike(
         lambda one: journey.backend.call("POST", f"/v1/link-sessions/{one}/complete", code),
         lambda one: journey.world.get(f"/connect/{one}"),
         lambda one: journey.world.get(f"/connect/{one}/status"),
-        lambda one: journey.world.get(f"/authorize?n=x&session={one}"),
+        lambda one: journey.world.get(f"/authorize?n={'N' * 22}&session={one}"),
     ]
 
     for ids, requests_of in ((accounts, asks), (sessions, session_asks)):
