@@ -58,11 +58,12 @@ ON_A_SESSION = ["sessions-show", "sessions-cancel", "callback-complete"]
 ON_AN_ACCOUNT = [
     "accounts-show",
     "accounts-change",
+    "accounts-events",
     "tokens-vend",
     "sessions-relink",
     "unlink-account",
 ]
-LISTS_AND_MAKES = {"GET /v1/accounts", "POST /v1/link-sessions"}
+LISTS_AND_MAKES = {"GET /v1/accounts", "GET /v1/forecast/relinks", "POST /v1/link-sessions"}
 BOTH_WAYS = [("one", "two"), ("two", "one"), ("one", None), ("three", "one")]
 
 

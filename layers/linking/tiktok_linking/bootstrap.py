@@ -10,9 +10,9 @@ import functools
 import logging
 import os
 import random
+import secrets
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -393,7 +393,7 @@ def tell_of(token: VendedToken, *, caller: str, purpose: str | None) -> None:
         purpose=purpose,
         refreshed=token.refreshed,
         warning=token.warning,
-        request_id=uuid.uuid4().hex,
+        request_id=secrets.token_hex(16),
         now=now(),
     )
     bus.send([event])
