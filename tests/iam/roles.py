@@ -55,7 +55,7 @@ class DeployedRoles:
 
     def name_of(self, arn: str) -> str:
         """What the template calls a resource: `AccountsTable/index/due`."""
-        index = re.search(r"/index/\w+$", arn)
+        index = re.search(r"/index/\w+$|/stream/[^/]+$", arn)
         own = arn.removesuffix(index[0]) if index else arn
         (name,) = [
             logical_id
@@ -63,6 +63,8 @@ class DeployedRoles:
             # A secret's ARN has six characters of its own at the end.
             if re.search(rf"[:/]{re.escape(re.split('[:/]', physical_id)[-1])}(-\w{{6}})?$", own)
         ]
+        if index and index[0].startswith("/stream/"):
+            return f"{name}/stream"
         return f"{name}{index[0] if index else ''}"
 
     @contextlib.contextmanager
