@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from tiktok_linking.adapters.asking import ask
 from tiktok_linking.errors import StoreUnavailable
 from tiktok_linking.events import SOURCE, Event
 
@@ -39,12 +38,7 @@ class EventBridgeBus:
             }
             for event in events
         ]
-        try:
-            answer = self._client.put_events(Entries=entries)
-        except ClientError as error:
-            raise StoreUnavailable("events " + error.response["Error"]["Code"]) from None
-        except BotoCoreError as error:
-            raise StoreUnavailable("events " + type(error).__name__) from None
+        answer = ask("events", self._client.put_events, Entries=entries)
         if answer.get("FailedEntryCount"):
             codes = {e["ErrorCode"] for e in answer["Entries"] if "ErrorCode" in e}
             raise StoreUnavailable("events " + ", ".join(sorted(codes)))

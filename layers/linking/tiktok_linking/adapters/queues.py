@@ -6,10 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from tiktok_linking.adapters.asking import ask
 from tiktok_linking.adapters.parcels import pack_authorised, pack_renewed
-from tiktok_linking.errors import StoreUnavailable
 from tiktok_linking.ports import AuthorisedPair, RenewedPair
 
 
@@ -26,7 +24,7 @@ class SqsRenewalQueue:
             {"Id": str(number), "MessageBody": json.dumps({"grant": grant_id})}
             for number, grant_id in enumerate(grant_ids)
         ]
-        _call(self._client.send_message_batch, QueueUrl=self._url, Entries=entries)
+        ask("sqs", self._client.send_message_batch, QueueUrl=self._url, Entries=entries)
 
     def waiting(self) -> int:
         """See ports.RenewalQueue."""
@@ -42,12 +40,15 @@ class SqsRescueQueue:
 
     def put_renewed(self, renewed: RenewedPair) -> None:
         """See ports.RescueQueue."""
-        _call(self._client.send_message, QueueUrl=self._url, MessageBody=pack_renewed(renewed))
+        ask("sqs", self._client.send_message, QueueUrl=self._url, MessageBody=pack_renewed(renewed))
 
     def put_authorised(self, authorised: AuthorisedPair) -> None:
         """See ports.RescueQueue."""
-        _call(
-            self._client.send_message, QueueUrl=self._url, MessageBody=pack_authorised(authorised)
+        ask(
+            "sqs",
+            self._client.send_message,
+            QueueUrl=self._url,
+            MessageBody=pack_authorised(authorised),
         )
 
     def waiting(self) -> int:
@@ -58,14 +59,5 @@ class SqsRescueQueue:
 def _waiting(client: Any, url: str) -> int:
     """Messages that wait or are being worked on: SQS's own estimate."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    answer = _call(client.get_queue_attributes, QueueUrl=url, AttributeNames=names)
+    answer = ask("sqs", client.get_queue_attributes, QueueUrl=url, AttributeNames=names)
     return sum(int(answer["Attributes"][name]) for name in names)
-
-
-def _call(operation: Any, **arguments: Any) -> Any:
-    try:
-        return operation(**arguments)
-    except ClientError as error:
-        raise StoreUnavailable("sqs " + error.response["Error"]["Code"]) from None
-    except BotoCoreError as error:
-        raise StoreUnavailable("sqs " + type(error).__name__) from None

@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tiktok_linking.accounts import SealedPair, Secret, token_fingerprint
+from tiktok_linking.adapters.asking import ask
 from tiktok_linking.adapters.dynamodb import ConditionFailed, Table
-from tiktok_linking.errors import SealBroken, StoreUnavailable
+from tiktok_linking.errors import SealBroken
 from tiktok_linking.oauth import TokenAnswer
 from tiktok_linking.sessions import State
 
@@ -90,8 +90,9 @@ class DataKeys:
         if item is None:
             if not create:
                 raise SealBroken(f"no data key for {purpose}, epoch {epoch}")
-            made = self._ask(
-                "generate_data_key",
+            made = ask(
+                "kms",
+                self._kms.generate_data_key,
                 KeyId=self._key_arn,
                 KeySpec="AES_256",
                 EncryptionContext=context,
@@ -105,21 +106,14 @@ class DataKeys:
             else:
                 return bytes(made["Plaintext"])
         # The row names its KMS key: while one takes another's place, rows of both serve.
-        opened = self._ask(
-            "decrypt",
+        opened = ask(
+            "kms",
+            self._kms.decrypt,
             KeyId=item.get(WRAPPED_BY, self._key_arn),
             CiphertextBlob=item["w"],
             EncryptionContext=context,
         )
         return bytes(opened["Plaintext"])
-
-    def _ask(self, operation: str, **arguments: Any) -> Any:
-        try:
-            return getattr(self._kms, operation)(**arguments)
-        except ClientError as error:
-            raise StoreUnavailable("kms " + error.response["Error"]["Code"]) from None
-        except BotoCoreError as error:
-            raise StoreUnavailable("kms " + type(error).__name__) from None
 
 
 @dataclass(frozen=True, slots=True)
