@@ -19,9 +19,8 @@ from local.clock import SharedClock
 from local.faults import KINDS, LASTING
 from local.functions import FunctionPool, InvocationResult, TooManyInvocations
 from local.logs import LogCollector
-from local.queues import QueuePoller
+from local.pollers import Poller
 from local.serving import Request, Response
-from local.streams import StreamPoller
 
 _INVOKE = re.compile(r"/invoke/(\w+)")
 _LAMBDA_INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
@@ -81,7 +80,7 @@ class Control:
         *,
         pools: Mapping[str, FunctionPool],
         clock: SharedClock,
-        pollers: Sequence[QueuePoller | StreamPoller],
+        pollers: Sequence[Poller],
         events: CapturedEvents,
         logs: LogCollector,
         may_invoke: Callable[[str, str], None],
@@ -295,7 +294,7 @@ class Control:
             started = [pool.started for pool in self._pools.values()]
             running = {p.settings.name: p.unfinished for p in self._pools.values() if p.unfinished}
             delivering = [poller for poller in self._pollers if not poller.is_paused]
-            waiting = {p.queue_name: count for p in delivering if (count := p.backlog())}
+            waiting = {p.source_name: count for p in delivering if (count := p.backlog())}
             # Nothing may have begun and ended between the two looks.
             if not running and not waiting and started == [p.started for p in self._pools.values()]:
                 return {"settled": True}

@@ -16,51 +16,26 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.aws import REGION, LocalAws
 from local.deploy import QueueSource
 from local.functions import FunctionPool, InvocationResult, TooManyInvocations
+from local.pollers import Poller
 
 _LONG_POLL_SECONDS = 2
 _MOST_PER_RECEIVE = 10
 _LARGEST_CONCURRENCY = 64
 
 
-class QueuePoller:
+class QueuePoller(Poller):
     """Feeds one function from one queue, in a thread of its own."""
 
     def __init__(
         self, source: QueueSource, pool: FunctionPool, aws: LocalAws, role: LocalAws
     ) -> None:
         """``role`` is what the function's role may do; ``aws`` looks on, for the world itself."""
+        super().__init__(pool, source.queue_url)
         self._source = source
-        self._pool = pool
         self._sqs = aws.client("sqs")
         self._as_role = role.client("sqs")
         self._denied = ""
         self._room = threading.BoundedSemaphore(source.maximum_concurrency or _LARGEST_CONCURRENCY)
-        self._stopping = threading.Event()
-        self._delivering = threading.Event()
-        self._delivering.set()
-        self._thread = threading.Thread(target=self._poll, name=source.queue_url, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-
-    @property
-    def function(self) -> str:
-        """The name of the function that this feeds."""
-        return self._pool.settings.name
-
-    @property
-    def is_paused(self) -> bool:
-        return not self._delivering.is_set()
-
-    def pause(self, paused: bool) -> None:
-        """Leave messages in the queue, or go on delivering them."""
-        if paused:
-            self._delivering.clear()
-        else:
-            self._delivering.set()
 
     def backlog(self) -> int:
         """Messages that wait, are delayed, or are received and not yet deleted."""
@@ -75,7 +50,7 @@ class QueuePoller:
         return sum(int(value) for value in attributes.values())
 
     @property
-    def queue_name(self) -> str:
+    def source_name(self) -> str:
         return self._source.queue_arn.rsplit(":", 1)[1]
 
     def _poll(self) -> None:

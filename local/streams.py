@@ -14,52 +14,27 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.aws import REGION, LocalAws
 from local.deploy import StreamSource
 from local.functions import FunctionPool, InvocationResult, TooManyInvocations
+from local.pollers import Poller
 
 _LOOKS_EVERY_SECONDS = 0.2
 _TRIES_EVERY_SECONDS = 0.5
 _MOST_PER_READ = 1000
 
 
-class StreamPoller:
+class StreamPoller(Poller):
     """Feeds one function from one table's stream, in a thread of its own."""
 
     def __init__(self, source: StreamSource, pool: FunctionPool, aws: LocalAws) -> None:
+        super().__init__(pool, source.stream_arn)
         self._source = source
-        self._pool = pool
         self._streams = aws.client("dynamodbstreams")
-        self._stopping = threading.Event()
-        self._delivering = threading.Event()
-        self._delivering.set()
         self._lock = threading.Lock()
         self._iterators: dict[str, str | None] = {}
         self._read: list[dict[str, Any]] = []
-        self._thread = threading.Thread(target=self._poll, name=source.stream_arn, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
 
     @property
-    def function(self) -> str:
-        """The name of the function that this feeds."""
-        return self._pool.settings.name
-
-    @property
-    def queue_name(self) -> str:
+    def source_name(self) -> str:
         return self._source.stream_arn.split("/")[1] + "/stream"
-
-    @property
-    def is_paused(self) -> bool:
-        return not self._delivering.is_set()
-
-    def pause(self, paused: bool) -> None:
-        """Leave records in the stream, or go on delivering them."""
-        if paused:
-            self._delivering.clear()
-        else:
-            self._delivering.set()
 
     def backlog(self) -> int:
         """Records that were not delivered yet."""

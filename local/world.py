@@ -37,6 +37,7 @@ from local.deploy import (
 from local.functions import FunctionPool, FunctionSettings, NurseryProcess
 from local.gateway import Gateway
 from local.logs import LogCollector
+from local.pollers import Poller
 from local.processes import Child
 from local.queues import QueuePoller
 from local.roles import RoleCredentials
@@ -191,7 +192,7 @@ class World:
         self._children: list[Child] = []
         self._nursery: NurseryProcess | None = None
         self._pools: dict[str, FunctionPool] = {}
-        self._pollers: list[QueuePoller | StreamPoller] = []
+        self._pollers: list[Poller] = []
         self._scheduler: Scheduler | None = None
         self._logs: LogCollector | None = None
         self._clock = SharedClock(settings.directory / "clock")
