@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tiktok_linking import bootstrap, directory, timeline
+from tiktok_linking.accounts import instant
 from tiktok_linking.callers import Caller
 from tiktok_linking.observability import logger
-from tiktok_linking.web.api import account_body, answer, instant, serve, week_body
+from tiktok_linking.web.api import account_body, answer, serve, week_body
 from tiktok_linking.web.bodies import (
     FORECAST_PARAMETERS,
     LIST_PARAMETERS,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tiktok_linking import bootstrap
+from tiktok_linking.accounts import instant
 from tiktok_linking.callers import Caller
 from tiktok_linking.errors import StoreUnavailable
 from tiktok_linking.observability import audit_logger, logger
 from tiktok_linking.vending import VendedToken
-from tiktok_linking.web.api import answer, instant, serve
+from tiktok_linking.web.api import answer, serve
 from tiktok_linking.web.bodies import read_token_request
 from tiktok_linking.web.http import Request, Response
 

@@ -14,7 +14,7 @@ import pytest
 from tests.fakes import samples
 from tests.fakes.clock import NOON
 from tests.unit.stage import Stage
-from tiktok_linking.accounts import RefreshMode, RelinkReason, RevokedReason, Status
+from tiktok_linking.accounts import RefreshMode, RelinkReason, RevokedReason, Status, instant
 from tiktok_linking.callers import Caller, caller_of
 from tiktok_linking.directory import Listed
 from tiktok_linking.errors import (
@@ -32,7 +32,6 @@ from tiktok_linking.web.api import (
     STATUS_BY_CODE,
     account_body,
     answer,
-    instant,
     problem,
     serve,
     session_body,

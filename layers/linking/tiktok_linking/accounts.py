@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NoReturn
 
@@ -289,6 +289,11 @@ def token_fingerprint(token: Secret, pair_id: bytes) -> bytes:
     Bound to the pair, so that it moves with each stored pair even where TikTok did not rotate.
     """
     return hashlib.sha256(pair_id + token.reveal().encode()).digest()[:16]
+
+
+def instant(moment: datetime | None) -> str | None:
+    """A moment as answers and events write it: UTC, ISO 8601, whole seconds."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def same_day(one: datetime | None, other: datetime | None) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from tiktok_linking.accounts import (
@@ -18,6 +18,7 @@ from tiktok_linking.accounts import (
     Status,
     action_on_revoked,
     days_until,
+    instant,
     same_day,
 )
 from tiktok_linking.circuit import Circuit, Trouble
@@ -229,7 +230,7 @@ def _reminder(account: Account, told: Reminder, grant: Grant | None, at: datetim
     )
     facts = {
         "threshold_days": told.threshold_days,
-        "relink_by": _iso(told.relink_by),
+        "relink_by": instant(told.relink_by),
         "days_until_relink": days_until(told.relink_by, at),
         "action_by": ActionBy.END_USER.value,
     }
@@ -283,14 +284,14 @@ def _facts(change: GrantChange) -> Iterator[tuple[EventType, dict[str, object]]]
             yield (
                 EventType.REFRESH_FAILING,
                 {
-                    "failing_since": _iso(grant.failing_since or change.at),
+                    "failing_since": instant(grant.failing_since or change.at),
                     "error": grant.last_error,
                     "action_by": ActionBy.NOBODY.value,
                 },
             )
     else:
         if _is_well(grant) and _was_told_unwell(before):
-            yield EventType.RECOVERED, {"failing_since": _iso(before.failing_since)}
+            yield EventType.RECOVERED, {"failing_since": instant(before.failing_since)}
         had_tokens = before.status in (Status.ACTIVE, Status.RELINK_REQUIRED)
         if had_tokens and set(before.scopes) != set(grant.scopes):
             yield EventType.SCOPES_CHANGED, {"before": sorted(before.scopes)}
@@ -321,10 +322,9 @@ def handed_out(
 ) -> Event:
     """Say that a token was handed out, and to whom: never the token."""
     told = {"caller": caller, "purpose": purpose, "refreshed": refreshed, "warning": warning}
-    event = _about(EventType.TOKEN_VENDED, account, grant, now, told)
     # Two hand-outs at one moment are two.
     name = event_id(account.id, EventType.TOKEN_VENDED, _moment(now), request_id)
-    return replace(event, event_id=name, detail={**event.detail, "event_id": name})
+    return _about(EventType.TOKEN_VENDED, account, grant, now, told, name)
 
 
 # -- forms -----------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ def _event(
     detail: Mapping[str, object],
     account_id: str | None = None,
 ) -> Event:
-    full = {"event_id": name, "occurred_at": _iso(at), **detail}
+    full = {"event_id": name, "occurred_at": instant(at), **detail}
     return Event(type, name, at, full, account_id)
 
 
@@ -366,10 +366,6 @@ def _scopes(account: Account, grant: Grant | None) -> dict[str, object]:
     granted = () if grant is None else grant.scopes
     missing = [scope for scope in account.wanted_scopes if scope not in granted]
     return {"scopes": {"granted": sorted(granted), "missing": missing}}
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _moment(moment: datetime) -> str:

@@ -35,7 +35,9 @@ each account's timeline, in a partition of its own: ``pk`` the account's id, ``s
 
 from __future__ import annotations
 
+import contextlib
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -262,11 +264,29 @@ def account_item(account: Account) -> Item:
     return item
 
 
+def account_id_of(item: Item) -> str:
+    """The account that a row is of, by its key."""
+    return f"acct_{item['pk']}{item['sk'].removeprefix('acct#')}"
+
+
+def read_links(items: Iterable[Item]) -> tuple[dict[str, Grant], list[Account]]:
+    """Read grants, by id, and accounts. A damaged record is left out and harms no other."""
+    grants: dict[str, Grant] = {}
+    accounts: list[Account] = []
+    for item in items:
+        with contextlib.suppress(KeyError, ValueError, TypeError):
+            if item["sk"] == "grant":
+                grants[item["pk"]] = read_grant(item)
+            else:
+                accounts.append(read_account(item))
+    return grants, accounts
+
+
 def read_account(item: Item) -> Account:
     """Read an account row."""
     fetched_at = from_ms(item.get("pf"))
     return Account(
-        id=f"acct_{item['pk']}{item['sk'].removeprefix('acct#')}",
+        id=account_id_of(item),
         grant_id=item["pk"],
         registration=item["r"],
         open_id=item["o"],

@@ -9,14 +9,14 @@ from typing import Any
 
 from tiktok_linking.accounts import Account, Grant, Reminder
 from tiktok_linking.adapters.account_table import write_passed_deadline
-from tiktok_linking.adapters.dynamodb import ConditionFailed, Item, Table, Update, encode
+from tiktok_linking.adapters.dynamodb import ConditionFailed, Table, Update, encode
 from tiktok_linking.adapters.records import (
     SHOWN_ATTRIBUTES,
+    account_id_of,
     account_key,
     grant_key,
     mark,
-    read_account,
-    read_grant,
+    read_links,
     reminder_note,
 )
 from tiktok_linking.events import EventType
@@ -42,7 +42,7 @@ class ReminderTable:
             limit=limit,
             start=start,
         )
-        found = tuple(Look(_account_id(item), date.fromisoformat(item["nd"])) for item in items)
+        found = tuple(Look(account_id_of(item), date.fromisoformat(item["nd"])) for item in items)
         return LookPage(found, found[-1] if found and more is not None else None)
 
     def read_links(self, account_ids: Sequence[str]) -> Mapping[str, tuple[Grant, Account]]:
@@ -52,14 +52,7 @@ class ReminderTable:
         if not rows:
             return {}
         items = self._table.batch_get([*rows, *grants], attributes=SHOWN_ATTRIBUTES)
-        known: dict[str, Grant] = {}
-        accounts: list[Account] = []
-        for item in items:
-            with contextlib.suppress(KeyError, ValueError, TypeError):  # one damaged record
-                if item["sk"] == "grant":
-                    known[item["pk"]] = read_grant(item)
-                else:
-                    accounts.append(read_account(item))
+        known, accounts = read_links(items)
         return {a.id: (known[a.grant_id], a) for a in accounts if a.grant_id in known}
 
     def remind(
@@ -102,7 +95,3 @@ class ReminderTable:
     def end_at_deadline(self, grant: Grant, *, now: datetime) -> bool:
         """See ports.Reminders."""
         return write_passed_deadline(self._table, grant, now=now)
-
-
-def _account_id(item: Item) -> str:
-    return f"acct_{item['pk']}{item['sk'].removeprefix('acct#')}"

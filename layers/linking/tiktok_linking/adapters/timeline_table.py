@@ -15,8 +15,7 @@ from tiktok_linking.adapters.records import (
     account_key,
     place_in_lists,
     place_in_reminders,
-    read_account,
-    read_grant,
+    read_links,
 )
 from tiktok_linking.events import Event
 
@@ -34,16 +33,8 @@ class TimelineTable:
     def read_accounts(self, grant_id: str) -> tuple[Grant | None, Sequence[Account]]:
         """See ports.Timeline."""
         items = self._table.query_all("pk = :pk", {":pk": grant_id}, attributes=SHOWN_ATTRIBUTES)
-        grant: Grant | None = None
-        accounts = []
-        for item in items:
-            # A damaged record holds back no event of the others; renewals log it.
-            with contextlib.suppress(KeyError, ValueError, TypeError):
-                if item["sk"] == "grant":
-                    grant = read_grant(item)
-                else:
-                    accounts.append(read_account(item))
-        return grant, accounts
+        grants, accounts = read_links(items)  # of a damaged record renewals tell
+        return grants.get(grant_id), accounts
 
     def note(self, event: Event) -> None:
         """See ports.Timeline."""

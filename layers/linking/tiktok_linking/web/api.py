@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from tiktok_linking.accounts import Status, action_on_revoked, days_until
+from tiktok_linking.accounts import Status, action_on_revoked, days_until, instant
 from tiktok_linking.callers import Caller
 from tiktok_linking.directory import Listed, Week
 from tiktok_linking.errors import ActionBy, LinkingError, NotFound
@@ -144,11 +144,6 @@ def log_defect(error: Exception) -> None:
         trace = trace.tb_next
     where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else "?"
     logger.error("unexpected error", extra={"error": type(error).__name__, "where": where})
-
-
-def instant(moment: datetime | None) -> str | None:
-    """UTC, ISO 8601, whole seconds."""
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def account_body(listed: Listed, now: datetime) -> dict[str, Any]:
