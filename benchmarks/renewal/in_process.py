@@ -87,6 +87,7 @@ def product(
     with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
         os.environ.update(variables)
         journal, tempfile.tempdir = tempfile.tempdir, folder
+        # mypy lets no method be replaced; it is for a while, and for libraries, not for our own.
         boto3.session.Session.client = make_client  # type: ignore[method-assign,assignment]
         HTTPConnectionPool.urlopen = send  # type: ignore[method-assign]
         ThreadPoolExecutor.submit = run_now  # type: ignore[method-assign,assignment]

@@ -52,6 +52,7 @@ class _Authorities:
             self.loads += 1
             original(context, *args, **options)
 
+        # mypy lets no method be replaced; here it is counted, for every library at once.
         ssl.SSLContext.load_verify_locations = load  # type: ignore[method-assign,assignment]
 
 
@@ -196,6 +197,10 @@ def authlib(threads: int) -> Renew:
     return lambda open_ids: list(pool.map(one, open_ids)).clear()
 
 
+def _nothing(ids: Sequence[str]) -> None:
+    """What needs no preparation."""
+
+
 def main() -> None:
     what, source, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     wanted = json.loads(source.read_text())
@@ -203,7 +208,7 @@ def main() -> None:
     # Both boto3 and requests ask certifi for their list; they are imported after this.
     certifi.where = lambda: wanted["authorities"]
     threads = wanted["threads"]
-    prepare: Renew = lambda ids: None  # noqa: E731
+    prepare: Renew = _nothing
     if what == "whole":
         renew = whole(threads)
     elif what == "post-seal-save":

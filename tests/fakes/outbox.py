@@ -11,7 +11,6 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.fakes.happenings import Happenings
-from tiktok_linking.accounts import Account, Grant
 from tiktok_linking.events import Event
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "events" / "schemas"
@@ -46,35 +45,3 @@ class MemoryBus:
     def types(self) -> list[str]:
         """What was sent, in order."""
         return [event.type.value for event in self.sent]
-
-
-class MemoryTimeline:
-    """Implements the port Timeline over a grant and its accounts."""
-
-    def __init__(self, happenings: Happenings, grant: Grant | None, *accounts: Account) -> None:
-        self._happenings = happenings
-        self.grant = grant
-        self.accounts = list(accounts)
-        self.noted: dict[str, Event] = {}
-        self.told: list[str] = []
-        self.moved: dict[str, object] = {}
-
-    def read_accounts(self, grant_id: str) -> tuple[Grant | None, Sequence[Account]]:
-        """See ports.Timeline."""
-        with self._happenings.call("timeline.read_accounts"):
-            return self.grant, list(self.accounts)
-
-    def note(self, event: Event) -> None:
-        """See ports.Timeline."""
-        with self._happenings.call("timeline.note"):
-            self.noted[event.event_id] = event
-
-    def mark_told(self, account: Account, *, waits: bool) -> None:
-        """See ports.Timeline."""
-        with self._happenings.call("timeline.mark_told"):
-            self.told += [] if waits else [account.id]
-
-    def copy_grant(self, account: Account, grant: Grant) -> None:
-        """See ports.Timeline."""
-        with self._happenings.call("timeline.copy_grant"):
-            self.moved[account.id] = grant.relink_by

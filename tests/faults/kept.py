@@ -46,13 +46,15 @@ class Found:
 class Kept:
     """The parts that are done, on disk."""
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    def __init__(self, folder: Path = FOLDER, *, begins_anew: bool = False) -> None:
+        """``begins_anew`` finds nothing of an earlier run, and keeps what this one finds."""
         self._folder = folder / _digest()
+        self._begins_anew = begins_anew
 
     def find(self, part: Part) -> Found | None:
         """What an earlier run of the same code found for this part."""
         file = self._folder / f"{part}.pickle"
-        if not file.exists():
+        if self._begins_anew or not file.exists():
             return None
         found: Found = pickle.loads(file.read_bytes())  # noqa: S301 - our own file
         return found

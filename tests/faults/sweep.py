@@ -138,15 +138,12 @@ def sweep_share(
     share: int,
     of: int,
     progress: Progress,
-    every: int = 1,
-    kept: Kept | None = None,
+    every: int,
+    kept: Kept,
 ) -> list[Found]:
-    """A share of all cases, every ``of``-th, in a world of its own.
-
-    With ``kept``, what an earlier run of the same code found is taken and not run again.
-    """
+    """A share of all cases, every ``of``-th, in a world of its own; what is kept is not run."""
     parts = {kind: Part(rotation, kind.name, share, of, every) for kind in wanted}
-    known = {kind: found for kind in wanted if kept and (found := kept.find(parts[kind]))}
+    known = {kind: found for kind in wanted if (found := kept.find(parts[kind]))}
     for kind, found in known.items():
         progress.expect(parts[kind], len(found.verdicts))
         progress.add(rotation, found.verdicts)
@@ -166,7 +163,7 @@ def sweep_share(
                 verdicts += group
                 progress.add(rotation, group)
             known[kind] = Found(verdicts, time.monotonic() - began)
-            (kept or Kept()).keep(parts[kind], known[kind])
+            kept.keep(parts[kind], known[kind])
             print(f"\r{parts[kind]}: {known[kind].seconds:.0f} s", file=sys.stderr)
     return list(known.values())
 
@@ -185,7 +182,7 @@ def sweep_rotation(
     worlds: int,
     progress: Progress,
     every: int,
-    kept: Kept | None,
+    kept: Kept,
 ) -> Found:
     """All cases of a rotation, in several worlds at a time."""
     with ThreadPoolExecutor(worlds) as threads:
@@ -225,7 +222,7 @@ def main() -> int:
     if not wanted:
         arguments.error(f"no such scenario; there are {names}")
     progress = Progress()
-    kept = Kept() if given.go_on else None
+    kept = Kept(begins_anew=not given.go_on)
     found = {
         rotation: sweep_rotation(rotation, wanted, given.worlds, progress, given.every, kept)
         for rotation in given.rotation

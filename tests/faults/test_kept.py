@@ -21,6 +21,15 @@ def test_what_a_part_found_is_there_for_the_next_run(tmp_path: Path) -> None:
     assert Kept(tmp_path).find(PART) == FOUND
 
 
+def test_a_run_that_begins_anew_finds_nothing_and_keeps(tmp_path: Path) -> None:
+    anew = Kept(tmp_path, begins_anew=True)
+
+    anew.keep(PART, FOUND)
+
+    assert anew.find(PART) is None
+    assert Kept(tmp_path).find(PART) == FOUND
+
+
 def test_another_part_has_found_nothing(tmp_path: Path) -> None:
     Kept(tmp_path).keep(PART, FOUND)
 

@@ -8,6 +8,7 @@ and not in the template.
 from __future__ import annotations
 
 from tests.template.policies import Power
+from tiktok_linking.settings import NEEDS
 
 _NEEDED = """
 authorize ReadAndStartSessions
@@ -112,19 +113,8 @@ publish MoveIndexCopies
     dynamodb:UpdateItem AccountsTable                tell_of_an_unlink
 """
 
-_WITH_TABLES = (
-    "authorize",
-    "callback",
-    "sessions",
-    "accounts",
-    "tokens",
-    "unlink",
-    "webhook",
-    "refresh",
-    "rescue",
-    "publish",
-    "remind",
-)
+# Every function reads or writes a table.
+_WITH_TABLES = tuple(NEEDS)
 _DYNAMODB_ASKS = (
     "MiniStack's DynamoDB encrypts nothing, so it asks for no key in the caller's name;"
     " tests/template/test_powers.py holds the statement to DynamoDB's use of this key"
