@@ -204,6 +204,11 @@ def test_a_date_that_moved_moves_lists_and_looks(
     assert row(reminders, ACCOUNT).relink_by == relink_by
     expected = [] if relink_by is None else [Look(ACCOUNT.id, first_look(relink_by))]
     assert looks(reminders) == expected
+    # The list that ends with the old day has it no more.
+    listed, _ = accounts.list_accounts(
+        tenant_id=None, end_user_id=None, after=None, limit=2, until=DEADLINE.date()
+    )
+    assert listed == []
 
 
 def test_a_status_is_copied_without_touching_the_looks(
