@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from tiktok_link_cli.showing import Failed, show, table
-from tiktok_link_cli.stack import Stack, refusal
+from tiktok_link_cli.showing import show, table
+from tiktok_link_cli.stack import Stack
 
 
 def forecast(stack: Stack, args: argparse.Namespace) -> int:
-    answer = stack.call("GET", "/v1/forecast/relinks", weeks=str(args.weeks), tenant_id=args.tenant)
-    if answer.status_code == 404:
-        raise Failed("the stack knows no forecast", "deploy the template of this version")
-    if not answer.ok:
-        raise refusal(answer)
-    told = answer.json()
+    told = stack.ask("GET", "/v1/forecast/relinks", weeks=str(args.weeks), tenant_id=args.tenant)
     rows = [("WEEK", "FROM", "ACCOUNTS")]
     rows += [
         (
             week["week"],
-            week.get("starts_on", "-"),
-            f"{week['accounts']}{'' if week.get('is_exact', True) else ' or more'}",
+            week["starts_on"],
+            f"{week['accounts']}{'' if week['is_exact'] else ' or more'}",
         )
         for week in told["weeks"]
     ]

@@ -177,6 +177,16 @@ def test_the_forecast_is_shown_week_by_week(
     ]
 
 
+def test_the_forecast_of_a_stack_counts_its_accounts(run: Run, linked: str) -> None:
+    told = run("forecast", "--weeks", "53", "--json").json["weeks"]
+    of_nobody = run("forecast", "--weeks", "2", "--tenant", "a b", "--json").json["weeks"]
+
+    assert linked
+    assert len(told) == 53
+    assert sum(week["accounts"] for week in told) >= 1
+    assert [week["accounts"] for week in of_nobody] == [0, 0]
+
+
 # ---- redrive -----------------------------------------------------------------------------------
 
 
