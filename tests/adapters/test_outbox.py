@@ -473,6 +473,27 @@ def test_an_unlink_whose_owner_came_back_first_is_told_before_the_link(outbox: O
     assert outbox.detail(-2)["reason"] == "linked_again"
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("true", (True, None)),
+        ("false", (False, "not_requested")),
+        ("not_needed", ("not_needed", None)),
+    ],
+)
+def test_what_tiktok_answered_is_told_although_the_owner_is_back(
+    outbox: Outbox, answer: str, told: tuple[object, object]
+) -> None:
+    account = outbox.link()
+    outbox.publish()
+    outbox.unlink(account)
+    outbox.end(answer)
+    outbox.link(at=LATER + timedelta(hours=1))
+
+    assert outbox.publish() == ["account.unlinked", "account.linked"]
+    assert (outbox.detail(-2)["revoked_at_tiktok"], outbox.detail(-2)["reason"]) == told
+
+
 # -- sessions and TikTok's health ------------------------------------------------------------------
 
 

@@ -659,6 +659,7 @@ def _authorised(authorised: AuthorisedPair, before: Grant | None, due_at: dateti
         "last_success_at": pair.issued_at,
         "write_id": authorised.write_id,
         "revocation": None,
+        "earlier_revocation": before.revocation,
         "version": before.version + 1,
     }
     return replace(before, **fields)  # type: ignore[arg-type]

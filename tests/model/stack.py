@@ -582,7 +582,11 @@ class Stack:
             is_kept = live is not None and self.is_held(live) and not self.is_explained(live)
             if status is Status.RELINK_REQUIRED and is_kept:
                 wrongs.append(f"{grant.open_id}: relink, while we hold {live}")
-            if grant.intent is not None or grant.is_leased(self.clock.now):
+            # Past the deadline nobody acts on an intent, and a vend that says so may not take it away.
+            is_open = (
+                grant.intent is not None and grant.reason != RelinkReason.REFRESH_TOKEN_EXPIRED
+            )
+            if is_open or grant.is_leased(self.clock.now):
                 wrongs.append(f"{grant.open_id}: an intent or a lease is left")
             if rows and all(row.unlinked_at for row in rows):
                 if grant.pair is not None:

@@ -143,6 +143,8 @@ class Grant:
     backoff_until: datetime | None = None
     write_id: bytes | None = None
     revocation: str | None = None
+    earlier_revocation: str | None = None
+    """What became of the authorisation before this one, where that had ended by ourselves."""
 
     @property
     def is_in_doubt(self) -> bool:

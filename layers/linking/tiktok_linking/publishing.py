@@ -172,8 +172,9 @@ def _of_account(change: AccountChange, grant: Grant | None) -> Iterator[Event]:
         return  # an unlink is told with whatever else can be told by now
     account, before = change.after, change.before
     if before is not None and before.unlinked_at is not None and not before.is_told:
-        # It waited for TikTok's answer, and its owner came back first.
-        told = {"revoked_at_tiktok": False, "reason": "linked_again"}
+        # Its owner came back before it was told, and perhaps before TikTok had answered.
+        result = grant.earlier_revocation if grant is not None else None
+        told = _told_of(result) if result else _LINKED_AGAIN
         yield _about(EventType.UNLINKED, before, grant, before.unlinked_at, told)
     again = before is not None and before.unlinked_at is None
     type = EventType.RELINKED if again else EventType.LINKED
@@ -212,15 +213,23 @@ def _has_result(grant: Grant | None, accounts: Sequence[Account]) -> bool:
 
 
 def _unlinked(account: Account, grant: Grant | None, accounts: Sequence[Account]) -> Event:
-    told: dict[str, object] = {"revoked_at_tiktok": "not_needed", "reason": None}
+    told = _told_of(grant.revocation if grant is not None else None)
     if any(other.unlinked_at is None for other in accounts):
         told = {"revoked_at_tiktok": False, "reason": "shared_grant"}
-    elif grant is not None and grant.revocation == "true":
-        told = {"revoked_at_tiktok": True, "reason": None}
-    elif grant is not None and grant.revocation == "false":
-        told = {"revoked_at_tiktok": False, "reason": "not_requested"}
     at = account.unlinked_at or account.authorised_at
     return _about(EventType.UNLINKED, account, grant, at, told)
+
+
+def _told_of(revocation: str | None) -> dict[str, object]:
+    """What became of the grant at TikTok, as an event says it."""
+    if revocation == "true":
+        return {"revoked_at_tiktok": True, "reason": None}
+    if revocation == "false":
+        return {"revoked_at_tiktok": False, "reason": "not_requested"}
+    return {"revoked_at_tiktok": "not_needed", "reason": None}
+
+
+_LINKED_AGAIN: dict[str, object] = {"revoked_at_tiktok": False, "reason": "linked_again"}
 
 
 def _reminder(account: Account, told: Reminder, grant: Grant | None, at: datetime) -> Event:

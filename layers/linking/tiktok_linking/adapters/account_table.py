@@ -30,6 +30,7 @@ from tiktok_linking.adapters.dynamodb import (
     to_ms,
 )
 from tiktok_linking.adapters.records import (
+    PENDING,
     SHOWN_ATTRIBUTES,
     account_item,
     account_key,
@@ -335,9 +336,7 @@ class AccountTable:
         try:
             self._table.update(
                 grant_key(grant.id),
-                Update(
-                    sets={"rv": "pending", "ua": now}, removes=("ds", "da", "ev"), adds={"v": 1}
-                ),
+                Update(sets={"rv": PENDING, "ua": now}, removes=("ds", "da", "ev"), adds={"v": 1}),
                 condition="au = :au",
                 values={":au": grant.authorised_at},
             )
@@ -459,6 +458,7 @@ class AccountTable:
                     first=first,
                     removes=(*_SETTLED, "rv", "ua"),
                     adds={"v": 1, "ro": 0},  # named, so that it is shown
+                    copies={"pr": ("rv", PENDING)},
                 ),
                 condition=condition,
                 values={":au": authorised.authorised_at},
@@ -620,7 +620,11 @@ class AccountTable:
 
 
 def write_passed_deadline(table: Table, grant: Grant, *, now: datetime) -> bool:
-    """Flag a grant whose date has passed; False where anything about it has changed since."""
+    """Flag a grant whose date has passed; False where anything about it has changed since.
+
+    Leases and intents stay: a function that only vends may not write them, and past the deadline
+    nobody acts on them.
+    """
     try:
         table.update(
             grant_key(grant.id),

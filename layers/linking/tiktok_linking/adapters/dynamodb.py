@@ -54,6 +54,8 @@ class Update:
     adds: Mapping[str, int] = field(default_factory=dict)
     first: Mapping[str, Any] = field(default_factory=dict)
     """Set only where the attribute does not exist yet."""
+    copies: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    """Name → the attribute whose old value it takes, and what it takes where that has none."""
 
     def expression(self) -> tuple[str, Item]:
         """Render the update expression and its values."""
@@ -67,6 +69,9 @@ class Update:
         for name, value in self.first.items():
             values[f":first_{name}"] = value
             sets.append(f"{name} = if_not_exists({name}, :first_{name})")
+        for name, (source, otherwise) in self.copies.items():
+            values[f":copy_{name}"] = otherwise
+            sets.append(f"{name} = if_not_exists({source}, :copy_{name})")
         removes = [*self.removes, *(n for n, v in self.sets.items() if v is None)]
         if sets:
             parts.append("SET " + ", ".join(sets))

@@ -24,6 +24,7 @@ rc        recovering since                      ns, nd    reminders: shard, day 
 ff,fc     failing since, failure count          nt        last reminder: threshold, relink_by
 fe,fl,bo  last error, log id, backoff until     gs        the grant's status, unless active
 rv, ua    revocation at TikTok, ended at
+pr        rv as the last authorisation met it
 ev        mark this write carries
 ========  ====================================  ========  ====================================
 
@@ -60,9 +61,7 @@ from tiktok_linking.circuit import Circuit, Trouble
 from tiktok_linking.schedule import DUE_SHARDS, REMINDER_SHARDS, first_look
 
 CIPHERTEXT = ("a", "f")
-_GRANT = (
-    "r o st rs pi fp wi aw sc ai ae rb au v ro md lx us ds da lo lu it rc ff fc fe fl bo rv ua ev"
-)
+_GRANT = "r o st rs pi fp wi aw sc ai ae rb au v ro md lx us ds da lo lu it rc ff fc fe fl bo rv ua pr ev"
 _ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ut ns nd nt gs ev"
 GRANT_ATTRIBUTES = ("pk", "sk", *_GRANT.split(" "))
 ACCOUNT_ATTRIBUTES = ("pk", "sk", *_ACCOUNT.split(" "))
@@ -72,6 +71,8 @@ SHOWN_ATTRIBUTES = tuple(dict.fromkeys((*GRANT_ATTRIBUTES, *ACCOUNT_ATTRIBUTES))
 """Everything but ciphertext: what a function without the sealing key may read."""
 
 NO_DEADLINE = "9999-12-31"
+PENDING = "pending"
+"""In ``rv``: an end has begun whose result at TikTok is not known."""
 
 
 def grant_key(grant_id: str) -> dict[str, str]:
@@ -171,7 +172,7 @@ def read_grant(item: Item) -> Grant:
             relink_by=relink_by,
         )
     # A grant whose last account is gone counts as unlinked from the mark on, whatever lands later.
-    revocation = item.get("rv")
+    revocation, earlier = item.get("rv"), item.get("pr")
     return Grant(
         id=item["pk"],
         registration=item["r"],
@@ -200,7 +201,8 @@ def read_grant(item: Item) -> Grant:
         last_log_id=item.get("fl"),
         backoff_until=from_ms(item.get("bo")),
         write_id=item.get("wi"),
-        revocation=None if revocation == "pending" else revocation,
+        revocation=None if revocation == PENDING else revocation,
+        earlier_revocation=None if earlier == PENDING else earlier,
     )
 
 
