@@ -582,7 +582,7 @@ class Stack:
             is_kept = live is not None and self.is_held(live) and not self.is_explained(live)
             if status is Status.RELINK_REQUIRED and is_kept:
                 wrongs.append(f"{grant.open_id}: relink, while we hold {live}")
-            # Past the deadline nobody acts on an intent, and a vend that says so may not take it away.
+            # Past the deadline nobody acts on an intent, and who vends may not take it away.
             is_open = (
                 grant.intent is not None and grant.reason != RelinkReason.REFRESH_TOKEN_EXPIRED
             )

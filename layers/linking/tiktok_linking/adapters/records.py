@@ -61,7 +61,10 @@ from tiktok_linking.circuit import Circuit, Trouble
 from tiktok_linking.schedule import DUE_SHARDS, REMINDER_SHARDS, first_look
 
 CIPHERTEXT = ("a", "f")
-_GRANT = "r o st rs pi fp wi aw sc ai ae rb au v ro md lx us ds da lo lu it rc ff fc fe fl bo rv ua pr ev"
+_GRANT = (
+    "r o st rs pi fp wi aw sc ai ae rb au v ro md lx us ds da"
+    " lo lu it rc ff fc fe fl bo rv ua pr ev"
+)
 _ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ut ns nd nt gs ev"
 GRANT_ATTRIBUTES = ("pk", "sk", *_GRANT.split(" "))
 ACCOUNT_ATTRIBUTES = ("pk", "sk", *_ACCOUNT.split(" "))
