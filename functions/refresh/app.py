@@ -33,8 +33,24 @@ def plan(context: Any) -> dict[str, Any]:
             "paused": planned.is_paused,
         },
     )
+    _plan_endings(context)
     metrics.planned(planned, rescue_waiting=_rescue_waiting(), now=bootstrap.now())
     return {"planned": planned.sent}
+
+
+def _plan_endings(context: Any) -> None:
+    """Send unlinks that may not be finished to the function that can finish them."""
+    try:
+        sent = runs.plan_endings(
+            bootstrap.schedule(),
+            bootstrap.revocation_queue(),
+            now=bootstrap.now,
+            until=bootstrap.deadline_of(context) - PLAN_STOPS_BEFORE,
+        )
+    except StoreUnavailable as error:  # the next plan finds them again; renewals come first
+        log.warning("ends not planned", extra={"why": str(error)})
+    else:
+        log.info("ends planned", extra={"planned": sent})
 
 
 def _rescue_waiting() -> int | None:

@@ -19,7 +19,9 @@ from tests.fakes.happenings import Happenings
 from tests.fakes.schedule import ScheduleInMemory
 from tests.fakes.sealing import TransparentSealing
 from tiktok_linking.accounts import (
+    ENDING_TAKES,
     Account,
+    Ending,
     Grant,
     RefreshMode,
     RelinkReason,
@@ -1095,6 +1097,109 @@ def test_tokens_of_a_grant_that_is_not_ending_are_not_forgotten(accounts: Accoun
 
     assert not accounts.forget_tokens(grant, revocation="true", now=LATER)
     assert read(accounts).pair == grant.pair
+
+
+def test_an_end_that_has_begun_can_be_looked_at_a_minute_later(accounts: Accounts) -> None:
+    link(accounts)
+
+    accounts.mark_unlinked(samples.account(), ending=Ending.FORGET, now=NOON)
+
+    grant = read(accounts)
+    assert (grant.ending, grant.look_at) == (Ending.FORGET, NOON + ENDING_TAKES)
+    assert grant.status is Status.ACTIVE, "others may be linked to it"
+
+
+def test_the_end_of_a_grant_keeps_its_first_date_and_takes_the_last_wish(
+    accounts: Accounts,
+) -> None:
+    accounts.mark_revoking(link(accounts), now=NOON)
+
+    assert accounts.mark_revoking(read(accounts), ending=Ending.FORGET, now=LATER)
+
+    grant = read(accounts)
+    assert (grant.ended_at, grant.ending) == (NOON, Ending.FORGET)
+    assert grant.look_at == LATER + ENDING_TAKES
+
+
+def test_one_of_two_takes_the_turn_to_look(accounts: Accounts) -> None:
+    accounts.mark_revoking(link(accounts), now=NOON)
+    grant = read(accounts)
+
+    assert accounts.look_later(grant, at=LATER)
+    assert not accounts.look_later(grant, at=LATER + ENDING_TAKES)
+    assert read(accounts).look_at == LATER
+
+
+def test_an_end_that_was_begun_anew_is_not_left(accounts: Accounts) -> None:
+    link(accounts)
+    accounts.mark_unlinked(samples.account(), now=NOON)
+    stale = read(accounts)
+    accounts.mark_unlinked(samples.account(), now=LATER)
+
+    accounts.leave_ending(stale, now=LATER)
+    assert read(accounts).look_at == LATER + ENDING_TAKES
+
+    accounts.leave_ending(read(accounts), now=LATER)
+    assert (read(accounts).ending, read(accounts).look_at) == (None, None)
+
+
+def test_a_grant_that_tiktok_ended_first_is_not_marked(accounts: Accounts) -> None:
+    """Else it would wait for ever for a revocation that nobody can ask for."""
+    grant = link(accounts)
+    revoke(accounts)
+
+    assert not accounts.mark_revoking(grant, now=LATER)
+    assert read(accounts).status is Status.REVOKED
+
+
+def test_the_result_of_an_end_stays_with_its_reason(accounts: Accounts) -> None:
+    grant = link(accounts)
+    accounts.mark_revoking(grant, now=NOON)
+
+    assert accounts.forget_tokens(
+        grant, revocation="false", reason="provider_unavailable", now=NOON
+    )
+
+    after = read(accounts)
+    assert (after.revocation, after.revocation_reason) == ("false", "provider_unavailable")
+    assert (after.ending, after.look_at, after.is_over) == (None, None, True)
+    link(accounts, at=LATER, write_id=b"auth-002")
+    assert (read(accounts).revocation, read(accounts).revocation_reason) == (None, None)
+
+
+def test_a_mode_follows_those_who_are_left(accounts: Accounts) -> None:
+    grant = link(accounts)
+
+    accounts.follow_wishes(grant, RefreshMode.ON_DEMAND)
+    accounts.follow_wishes(grant, RefreshMode.ALWAYS)
+
+    assert read(accounts).mode is RefreshMode.ON_DEMAND, "the second was decided on an older read"
+
+
+def test_an_erased_account_keeps_nothing_of_a_person(accounts: Accounts) -> None:
+    link(accounts)
+    account = samples.account()
+    accounts.save_account(
+        replace(account, authorised_at=LATER, metadata={"a": "b"}, profile=samples.profile())
+    )
+    assert row(accounts, account).is_personal
+
+    accounts.mark_unlinked(account, now=LATER, erases=True)
+
+    assert not row(accounts, account).is_personal
+    assert row(accounts, account).end_user_id == account.end_user_id
+
+
+def test_one_end_users_rows_are_found_within_one_tenant(accounts: Accounts) -> None:
+    link(accounts, "u_1")
+    link(accounts, "u_2", at=LATER)
+    mine = samples.account(end_user_id="u_1")
+    accounts.mark_unlinked(mine, now=LATER)
+
+    found, after = accounts.accounts_of(None, "u_1", after=None)
+
+    assert ([each.id for each in found], after) == ([mine.id], None)
+    assert accounts.accounts_of("a tenant", "u_1", after=None) == ([], None)
 
 
 # -- removals at TikTok -------------------------------------------------------------------------

@@ -180,10 +180,12 @@ class Outbox:
     def unlink(self, account: Account, *, at: datetime = LATER) -> None:
         self.accounts.mark_unlinked(account, now=at)
 
-    def end(self, revocation: str, *, at: datetime = LATER) -> None:
+    def end(self, revocation: str, reason: str | None = None, *, at: datetime = LATER) -> None:
         """The last account is gone: what TikTok answered, and the tokens are deleted."""
         assert self.accounts.mark_revoking(self.grant(), now=at)
-        assert self.accounts.forget_tokens(self.grant(), revocation=revocation, now=at)
+        assert self.accounts.forget_tokens(
+            self.grant(), revocation=revocation, reason=reason, now=at
+        )
 
     def grant(self) -> Any:
         return self.accounts.read_batch([GRANT], ()).grants[GRANT]
@@ -409,7 +411,7 @@ def test_the_last_unlink_waits_for_tiktoks_answer(
 
     outbox.unlink(account)
     assert outbox.publish() == []
-    outbox.end(stored)
+    outbox.end(stored, why)
 
     assert outbox.publish() == ["account.unlinked"]
     assert (outbox.detail()["revoked_at_tiktok"], outbox.detail()["reason"]) == (told, why)
@@ -446,6 +448,7 @@ def test_a_removal_that_overtakes_an_unlink_lets_it_be_told(outbox: Outbox) -> N
 
     assert outbox.publish() == ["account.unlinked"]
     assert outbox.detail()["revoked_at_tiktok"] == "not_needed"
+    assert outbox.detail()["reason"] == "revoked_by_user"
 
 
 def test_an_unlink_that_another_link_overtakes_is_told(outbox: Outbox) -> None:
@@ -482,12 +485,12 @@ def test_an_unlink_whose_owner_came_back_first_is_told_before_the_link(outbox: O
     ],
 )
 def test_what_tiktok_answered_is_told_although_the_owner_is_back(
-    outbox: Outbox, answer: str, told: tuple[object, object]
+    outbox: Outbox, answer: str, told: tuple[object, str | None]
 ) -> None:
     account = outbox.link()
     outbox.publish()
     outbox.unlink(account)
-    outbox.end(answer)
+    outbox.end(answer, told[1])
     outbox.link(at=LATER + timedelta(hours=1))
 
     assert outbox.publish() == ["account.unlinked", "account.linked"]

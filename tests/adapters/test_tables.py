@@ -23,7 +23,7 @@ from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 from tests.fakes import samples
 from tests.fakes.aws import client, template
 from tests.fakes.clock import NOON, Clock
-from tiktok_linking.accounts import Grant, RelinkReason
+from tiktok_linking.accounts import Grant, RelinkReason, RevokedReason
 from tiktok_linking.adapters.account_table import AccountTable
 from tiktok_linking.adapters.dynamodb import ConditionFailed, Table, Update
 from tiktok_linking.adapters.records import (
@@ -322,6 +322,58 @@ def test_a_session_at_rest_holds_neither_state_nor_cookie(sessions_table: Table)
     dump = str(client("dynamodb").scan(TableName=sessions_table.name)["Items"])
     assert state.secret.reveal() not in dump
     assert cookie not in dump
+
+
+def test_what_is_left_of_an_unlinked_account_goes_by_itself(
+    accounts_table: Table, sealing: TokenSealing
+) -> None:
+    """And nothing of one that is linked, or linked again."""
+    kept_for = timedelta(days=45)
+    accounts = AccountTable(accounts_table, tombstone=kept_for)
+    ttl = template()["Resources"]["AccountsTable"]["Properties"]["TimeToLiveSpecification"]
+
+    def ends() -> dict[str, int | None]:
+        items = client("dynamodb").scan(TableName=accounts_table.name)["Items"]
+        ours = [item for item in items if item["pk"]["S"] == samples.GRANT_ID]
+        found = {item["sk"]["S"][:5]: item.get(ttl["AttributeName"]) for item in ours}
+        return {name: int(value["N"]) if value else None for name, value in found.items()}
+
+    authorise(accounts, sealing, samples.answer())
+    grant, rows = accounts.read_whole(samples.GRANT_ID)
+    assert grant is not None
+    accounts.mark_unlinked(rows[0], now=NOON)
+    gone = int((NOON + kept_for).timestamp())
+    assert ends() == {"grant": None, "acct#": gone}
+
+    accounts.mark_revoking(grant, now=NOON)
+    accounts.forget_tokens(grant, revocation="true", now=NOON)
+    assert ends() == {"grant": gone, "acct#": gone}
+
+    later = NOON + timedelta(days=1)
+    authorise(accounts, sealing, samples.answer(issued_at=later))
+    accounts.save_account(samples.account(at=later))
+    assert ends() == {"grant": None, "acct#": None}
+
+
+def test_a_grant_that_tiktok_ended_goes_when_its_last_account_is_unlinked(
+    accounts_table: Table, sealing: TokenSealing
+) -> None:
+    accounts = AccountTable(accounts_table)
+    authorise(accounts, sealing, samples.answer())
+    _, rows = accounts.read_whole(samples.GRANT_ID)
+    later = NOON + timedelta(hours=1)
+    accounts.mark_revoked(
+        samples.GRANT_ID, RevokedReason.REVOKED_BY_USER, authorised_before=later, now=later
+    )
+    accounts.mark_unlinked(rows[0], now=later)
+    grant, _ = accounts.read_whole(samples.GRANT_ID)
+    assert grant is not None
+
+    accounts.leave_ending(grant, now=later)
+
+    item = accounts_table.get(grant_key(samples.GRANT_ID)) or {}
+    assert item["ttl"] == int((later + timedelta(days=30)).timestamp())
+    assert not {"ej", "el"} & set(item)
 
 
 def test_sessions_and_their_keys_go_by_themselves(sessions_table: Table) -> None:

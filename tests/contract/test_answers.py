@@ -616,6 +616,36 @@ def _(stage: Stage) -> requests.Response:
     return unlink(stage, stage.account(), revoke="perhaps")
 
 
+def erase(stage: Stage, end_user_id: str, **query: str) -> requests.Response:
+    return stage.backend.call("DELETE", f"/v1/end-users/{end_user_id}", **query)
+
+
+@gives("eraseEndUser", 200, when="with two accounts")
+def _(stage: Stage) -> requests.Response:
+    end_user = stage.end_user()
+    linked = [stage.link(end_user, stage.someone()).account_id for _unused in "ab"]
+    answer = erase(stage, end_user)
+    assert sorted(each["account_id"] for each in answer.json()["accounts"]) == sorted(linked)
+    assert {each["revoked_at_tiktok"] for each in answer.json()["accounts"]} == {True}
+    assert answer.json()["complete"] is True
+    for account_id in linked:
+        shown = stage.backend.account(account_id)
+        assert (shown["status"], shown["metadata"], shown["profile"]) == ("unlinked", {}, None)
+    return answer
+
+
+@gives("eraseEndUser", 200, when="whom nobody knows, in a tenant")
+def _(stage: Stage) -> requests.Response:
+    answer = erase(stage, stage.end_user(), tenant_id="acme")
+    assert (answer.json()["accounts"], answer.json()["complete"]) == ([], True)
+    return answer
+
+
+@gives("eraseEndUser", 400, "invalid_request")
+def _(stage: Stage) -> requests.Response:
+    return erase(stage, stage.end_user(), tenant="another")
+
+
 @gives("unlinkAccount", 404, "not_found")
 def _(stage: Stage) -> requests.Response:
     return unlink(stage, UNKNOWN_ACCOUNT)

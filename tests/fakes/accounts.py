@@ -9,8 +9,10 @@ from datetime import date, datetime
 
 from tests.fakes.happenings import Happenings
 from tiktok_linking.accounts import (
+    ENDING_TAKES,
     LIST_SHARDS,
     Account,
+    Ending,
     Grant,
     RefreshMode,
     RelinkReason,
@@ -18,6 +20,7 @@ from tiktok_linking.accounts import (
     RevokedReason,
     SealedPair,
     Status,
+    most_eager,
     same_day,
     split_account_id,
 )
@@ -43,8 +46,6 @@ from tiktok_linking.schedule import (
     slot_of,
 )
 
-_EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
-
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
@@ -60,7 +61,8 @@ class _Stored:
         return self.is_revoking or self.grant.revocation is not None
 
     def read(self) -> Grant:
-        return replace(self.grant, status=Status.UNLINKED) if self.is_ended else self.grant
+        grant = replace(self.grant, ended_at=self.ended_at)
+        return replace(grant, status=Status.UNLINKED) if self.is_ended else grant
 
 
 class AccountsInMemory:
@@ -286,10 +288,16 @@ class AccountsInMemory:
         """See ports.Links."""
         with self._happenings.call("links.read_partition"):
             parts = split_account_id(account_id)
-            if parts is None:
-                return None, ()
-            stored = self._grants.get(parts[0])
-            return (None if stored is None else stored.read()), self._accounts_of(parts[0])
+            return (None, ()) if parts is None else self._whole(parts[0])
+
+    def read_whole(self, grant_id: str) -> tuple[Grant | None, Sequence[Account]]:
+        """See ports.Links."""
+        with self._happenings.call("links.read_whole"):
+            return self._whole(grant_id)
+
+    def _whole(self, grant_id: str) -> tuple[Grant | None, Sequence[Account]]:
+        stored = self._grants.get(grant_id)
+        return (None if stored is None else stored.read()), self._accounts_of(grant_id)
 
     def mark_used(self, grant: Grant, *, due_at: datetime | None, now: datetime) -> None:
         """See ports.Links."""
@@ -314,43 +322,115 @@ class AccountsInMemory:
                 )
             return self._grants[grant.id].read()
 
-    def mark_unlinked(self, account: Account, *, now: datetime) -> None:
+    def mark_unlinked(
+        self,
+        account: Account,
+        *,
+        now: datetime,
+        ending: Ending = Ending.REVOKE,
+        erases: bool = False,
+    ) -> None:
         """See ports.Links."""
+        with self._happenings.call("links.begin_ending"):
+            if (stored := self._grants.get(account.grant_id)) is not None:
+                self._write(stored, version=stored.grant.version + 1, **_begun(ending, now))
         with self._happenings.call("links.mark_unlinked"):
             row = self._accounts[account.id]
-            self._accounts[account.id] = replace(row, unlinked_at=row.unlinked_at or now)
+            row = replace(row, unlinked_at=row.unlinked_at or now)
+            if erases:
+                row = replace(row, end_user_label=None, metadata={}, profile=None)
+            self._accounts[account.id] = row
             self.looks.pop(account.id, None)
-            stored = self._grants[account.grant_id]
-            self._write(stored, version=stored.grant.version + 1)
 
-    def mark_revoking(self, grant: Grant, *, now: datetime) -> bool:
+    def mark_revoking(self, grant: Grant, *, now: datetime, ending: Ending = Ending.REVOKE) -> bool:
         """See ports.Links."""
         with self._happenings.call("links.mark_revoking"):
             stored = self._grants[grant.id]
-            if grant.pair is None or stored.grant.authorised_at != grant.authorised_at:
+            kept = stored.grant
+            if grant.pair is None or kept.authorised_at != grant.authorised_at:
                 return False
-            self._write(stored, due_at=None, version=stored.grant.version + 1)
-            self._grants[grant.id] = replace(self._grants[grant.id], is_revoking=True, ended_at=now)
+            if kept.pair is None:
+                return False
+            self._write(stored, due_at=None, version=kept.version + 1, **_begun(ending, now))
+            self._grants[grant.id] = replace(
+                self._grants[grant.id], is_revoking=True, ended_at=stored.ended_at or now
+            )
             return True
 
-    def forget_tokens(self, grant: Grant, *, revocation: str, now: datetime) -> bool:
+    def look_later(self, grant: Grant, *, at: datetime) -> bool:
+        """See ports.Links."""
+        with self._happenings.call("links.look_later"):
+            stored = self._grants[grant.id]
+            if stored.grant.look_at is None or stored.grant.look_at != grant.look_at:
+                return False
+            self._write(stored, look_at=at)
+            return True
+
+    def leave_ending(self, grant: Grant, *, now: datetime) -> None:
+        """See ports.Links."""
+        with self._happenings.call("links.leave_ending"):
+            stored = self._grants[grant.id]
+            kept = stored.grant
+            if (kept.look_at, kept.authorised_at) == (grant.look_at, grant.authorised_at):
+                self._write(stored, ending=None, look_at=None)
+
+    def follow_wishes(self, grant: Grant, mode: RefreshMode) -> None:
+        """See ports.Links."""
+        with self._happenings.call("links.follow_wishes"):
+            stored = self._grants[grant.id]
+            if stored.grant.mode is grant.mode:
+                self._write(stored, mode=mode)
+
+    def forget_tokens(
+        self, grant: Grant, *, revocation: str, now: datetime, reason: str | None = None
+    ) -> bool:
         """See ports.Links."""
         with self._happenings.call("links.forget_tokens"):
             stored = self._grants[grant.id]
-            if grant.pair is None or stored.grant.pair is None:
-                return True
-            if _fingerprint(stored.grant) != _fingerprint(grant) or not stored.is_ended:
-                return False
+            is_pending = stored.is_revoking and stored.grant.revocation is None
+            if _fingerprint(stored.grant) != _fingerprint(grant) or not is_pending:
+                return stored.grant.pair is None
             self._write(
                 stored,
                 **_no_lease(),
                 status=Status.UNLINKED,
                 revocation=revocation,
+                revocation_reason=reason,
                 pair=None,
                 due_at=None,
+                ending=None,
+                look_at=None,
                 version=stored.grant.version + 1,
             )
             return True
+
+    def accounts_of(
+        self, tenant_id: str | None, end_user_id: str, *, after: str | None
+    ) -> tuple[Sequence[Account], str | None]:
+        """See ports.Links."""
+        with self._happenings.call("links.accounts_of"):
+            rows = sorted(
+                (
+                    row
+                    for row in self._accounts.values()
+                    if (row.tenant_id, row.end_user_id) == (tenant_id, end_user_id)
+                    and _place(row) > (after or "")
+                ),
+                key=_place,
+            )
+            page = rows[:100]
+            return page, _place(page[-1]) if len(rows) > len(page) else None
+
+    def unfinished(self, ending: Ending, *, now: datetime) -> list[Due]:
+        """For ScheduleInMemory: whose time to look has come, oldest first."""
+        found = sorted(
+            (stored.grant.look_at, grant_id)
+            for grant_id, stored in self._grants.items()
+            if stored.grant.ending is ending
+            and stored.grant.look_at is not None
+            and stored.grant.look_at <= now
+        )
+        return [Due(grant_id, look_at) for look_at, grant_id in found]
 
     # -- Removals -------------------------------------------------------------------------------
 
@@ -533,8 +613,7 @@ class AccountsInMemory:
             stored = self._grants[grant.id]
             self._write(stored, version=stored.grant.version + 1)
             if mode is not None:
-                modes = [a.mode for a in self._accounts_of(grant.id) if a.unlinked_at is None]
-                eager = max(modes, key=_EAGERNESS.index)
+                eager = most_eager(self._accounts_of(grant.id), otherwise=mode)
                 slot = grant.due_at if is_at_once(grant.due_at) else _slot(due_at(eager))
                 self._write(self._grants[grant.id], mode=eager, due_at=slot)
 
@@ -659,7 +738,10 @@ def _authorised(authorised: AuthorisedPair, before: Grant | None, due_at: dateti
         "last_success_at": pair.issued_at,
         "write_id": authorised.write_id,
         "revocation": None,
-        "earlier_revocation": before.revocation,
+        "revocation_reason": None,
+        "earlier_revocation": (before.revocation, before.revocation_reason)
+        if before.revocation is not None
+        else None,
         "version": before.version + 1,
     }
     return replace(before, **fields)  # type: ignore[arg-type]
@@ -697,6 +779,11 @@ def _no_lease() -> dict[str, object]:
         "last_log_id": None,
         "backoff_until": None,
     }
+
+
+def _begun(ending: Ending, now: datetime) -> dict[str, object]:
+    """An end that has begun."""
+    return {"ending": ending, "look_at": now + ENDING_TAKES}
 
 
 def _fingerprint(grant: Grant) -> bytes | None:

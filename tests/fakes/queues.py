@@ -31,17 +31,18 @@ class MemoryRescueQueue:
 
 
 class MemoryRenewalQueue:
-    """Implements the port RenewalQueue."""
+    """Implements the ports RenewalQueue and RevocationQueue."""
 
-    def __init__(self, happenings: Happenings) -> None:
+    def __init__(self, happenings: Happenings, name: str = "renewals") -> None:
         self._happenings = happenings
+        self._name = name
         self.batches: list[tuple[str, ...]] = []
         self.backlog = 0
         """What waits beside what these tests sent."""
 
     def put(self, grant_ids: Sequence[str]) -> None:
         """See ports.RenewalQueue."""
-        with self._happenings.call("renewals.put"):
+        with self._happenings.call(f"{self._name}.put"):
             self.batches.append(tuple(grant_ids))
 
     def waiting(self) -> int:

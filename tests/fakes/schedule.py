@@ -8,12 +8,13 @@ from datetime import datetime
 
 from tests.fakes.accounts import AccountsInMemory
 from tests.fakes.happenings import Happenings
+from tiktok_linking.accounts import Ending
 from tiktok_linking.circuit import Circuit
 from tiktok_linking.ports import Due, DuePage, Plan
 
 
 class ScheduleInMemory:
-    """Implements the ports Schedule and Circuits."""
+    """Implements the ports Schedule, Endings and Circuits."""
 
     def __init__(self, happenings: Happenings, accounts: AccountsInMemory) -> None:
         self._happenings = happenings
@@ -38,6 +39,21 @@ class ScheduleInMemory:
             found = [
                 due
                 for due in self._accounts.due_grants(shard, now=now)
+                if after is None or (due.due_at, due.grant_id) > (after.due_at, after.grant_id)
+            ]
+            page = tuple(found[:limit])
+            return DuePage(page, page[-1] if len(found) > limit else None)
+
+    # -- Endings --------------------------------------------------------------------------------
+
+    def unfinished(
+        self, ending: Ending, *, now: datetime, limit: int, after: Due | None
+    ) -> DuePage:
+        """See ports.Endings."""
+        with self._happenings.call("endings.unfinished"):
+            found = [
+                due
+                for due in self._accounts.unfinished(ending, now=now)
                 if after is None or (due.due_at, due.grant_id) > (after.due_at, after.grant_id)
             ]
             page = tuple(found[:limit])

@@ -41,7 +41,7 @@ class Stage:
         self._healthy: list[str] = []
         self._aws = LocalAws(world.endpoints["aws"])
         # The clock's waits are shared, SQS's are real: what failed shall come again soon.
-        for queue in ("RenewalQueue", "RescueQueue"):
+        for queue in ("RenewalQueue", "RevocationQueue", "RescueQueue"):
             self._aws.client("sqs").set_queue_attributes(
                 QueueUrl=self._queue(queue), Attributes={"VisibilityTimeout": "1"}
             )

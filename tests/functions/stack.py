@@ -87,7 +87,7 @@ class RunningStack:
     def reset(self, folder: Path) -> None:
         """Begin anew: nobody is linked, nothing waits, no function remembers anything."""
         self.create_tables()
-        for queue in ("RenewalQueue", "RescueQueue"):
+        for queue in ("RenewalQueue", "RevocationQueue", "RescueQueue"):
             self._empty(self.physical_ids[queue])
         self._patch.setattr("tempfile.tempdir", str(folder))  # where the journal lies
         self.clock = Clock()
@@ -186,7 +186,8 @@ class RunningStack:
 
     def dump(self) -> str:
         """Everything at rest: both tables and all waiting messages."""
-        return repr((self.items(), [self.messages(q) for q in ("RenewalQueue", "RescueQueue")]))
+        queues = ("RenewalQueue", "RevocationQueue", "RescueQueue")
+        return repr((self.items(), [self.messages(queue) for queue in queues]))
 
     def messages(self, queue: str) -> list[str]:
         """The bodies that wait in a queue; they stay there."""

@@ -361,6 +361,54 @@ def test_event_unlink_account__renews_first_where_the_token_is_dead(
     assert grant().pair is None
 
 
+def test_event_unlink_end_user__ends_all_of_one_end_user(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    stack.clock.advance(minutes=5)
+    stack.tiktok.script.append(Answer(b""))
+
+    answer = stack.invoke("unlink", event("unlink-end-user"))
+
+    report = {"account_id": ACCOUNT_ID, "status": "unlinked", "revoked_at_tiktok": True}
+    assert body_of(answer) == {"end_user_id": "u_42", "accounts": [report], "complete": True}
+    assert grant().pair is None
+    assert body_of(stack.invoke("unlink", event("unlink-end-user"))) == body_of(answer)
+    assert len(stack.tiktok.received) == 1
+
+
+def test_event_unlink_queue__finishes_what_tiktok_did_not_take(
+    stack: RunningStack, linked: LinkSession
+) -> None:
+    """The ids go from the planner through the queue; the ciphertext stays until then."""
+    stack.clock.advance(minutes=5)
+    stack.tiktok.script.extend([Answer({}, status=500), Answer({}, status=500), Answer(b"")])
+    first = stack.invoke("unlink", event("unlink-account"))
+    assert body_of(first)["revoked_at_tiktok"] == "pending"
+    assert stack.messages("RevocationQueue") == [json.dumps({"grant": GRANT_ID})]
+    assert stack.invoke("unlink", event("unlink-queue")) == {"batchItemFailures": []}
+    assert grant().pair is not None
+
+    stack.clock.advance(minutes=10)
+    assert stack.invoke("refresh", event("refresh-scheduled")) == {"planned": 0}
+    assert stack.messages("RevocationQueue") == [json.dumps({"grant": GRANT_ID})] * 2
+    assert stack.invoke("unlink", event("unlink-queue")) == {"batchItemFailures": []}
+
+    assert grant().pair is None
+    assert body_of(stack.invoke("unlink", event("unlink-account")))["revoked_at_tiktok"] is True
+
+
+def test_event_unlink_queue__that_makes_no_sense_goes_to_the_dead_letters(
+    stack: RunningStack,
+) -> None:
+    broken = event("unlink-queue")
+    broken["Records"][0]["body"] = "no json"
+
+    answer = stack.invoke("unlink", broken)
+
+    failed = [{"itemIdentifier": broken["Records"][0]["messageId"]}]
+    assert answer == {"batchItemFailures": failed}
+
+
 # -- refresh ------------------------------------------------------------------------------------
 
 

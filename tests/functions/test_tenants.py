@@ -63,7 +63,12 @@ ON_AN_ACCOUNT = [
     "sessions-relink",
     "unlink-account",
 ]
-LISTS_AND_MAKES = {"GET /v1/accounts", "GET /v1/forecast/relinks", "POST /v1/link-sessions"}
+LISTS_AND_MAKES = {
+    "GET /v1/accounts",
+    "GET /v1/forecast/relinks",
+    "POST /v1/link-sessions",
+    "DELETE /v1/end-users/{end_user_id}",
+}
 BOTH_WAYS = [("one", "two"), ("two", "one"), ("one", None), ("three", "one")]
 
 
@@ -331,6 +336,24 @@ def test_a_list_is_of_the_callers_tenant_whatever_it_asks_for(stack: RunningStac
         assert listed("two", query) == [foreign.id]
     assert listed(None, "") == [nobodys.id]
     assert listed(None, "tenant_id=two") == [foreign.id]
+
+
+def test_erasing_an_end_user_ends_the_callers_tenants_links_alone(stack: RunningStack) -> None:
+    """The same end user id in another tenant is another person."""
+    own, foreign, nobodys = (link(stack, tenant) for tenant in ("one", "two", None))
+
+    def erased(tenant: str | None, query: str) -> list[tuple[str, str]]:
+        answer = body_of(ask(stack, "unlink-end-user", tenant, rawQueryString=query))
+        return [(each["account_id"], each["reason"]) for each in answer["accounts"]]
+
+    for query in ("tenant_id=two", "", "tenant_id=one"):
+        assert erased("one", query) == [(own.id, "policy")]
+    for other in (foreign, nobodys):
+        found = bootstrap.accounts().read_account(other.id)
+        assert found is not None
+        assert found[1].unlinked_at is None
+    assert erased("three", "tenant_id=two") == [], "held to a registration, too"
+    assert erased(None, "tenant_id=two") == [(foreign.id, "shared_grant")]
 
 
 def test_a_cursor_serves_nobody_but_the_tenant_that_got_it(stack: RunningStack) -> None:

@@ -235,6 +235,43 @@ def unlink_with_a_dead_token(stage: Stage) -> Iterator[None]:
     assert answer.json()["revoked_at_tiktok"] is True
 
 
+@flow
+def unlink_during_an_outage(stage: Stage) -> Iterator[None]:
+    """What TikTok did not take is handed to the queue, for a try in a run of its own."""
+    account = stage.link(stage.person())
+    stage.world.tiktok("POST", "/faults", {"endpoint": "revoke", "kind": "500_before", "times": 1})
+    before = _denied(stage)
+    yield
+    finished = _finished(stage)
+    assert stage.unlink(account).json()["revoked_at_tiktok"] == "pending"
+    _worked_off(stage, before)
+    assert _finished(stage) == finished + 1
+
+
+@flow
+def finish_an_unlink(stage: Stage) -> Iterator[None]:
+    """The plan finds what an unlink left, the queue brings it, and it is seen to."""
+    account = stage.link(stage.person())
+    stage.world.tiktok("POST", "/faults", {"endpoint": "revoke", "kind": "500_before", "times": 2})
+    assert stage.unlink(account).json()["revoked_at_tiktok"] == "pending"
+    stage.settle()
+    stage.world.advance(minutes=10)
+    before, finished = _denied(stage), _finished(stage)
+    yield
+    planned = stage.world.invoke("RefreshFunction")
+    assert planned["error"] is None, planned
+    _worked_off(stage, before)
+    assert _finished(stage) == finished + 1
+
+
+@flow
+def erase_an_end_user(stage: Stage) -> Iterator[None]:
+    yield
+    answer = stage.world.api("DELETE", "/v1/end-users/u_nobody")
+    assert answer.status_code == 200
+    assert answer.json()["complete"] is True
+
+
 # ---- webhook -----------------------------------------------------------------------------------
 
 
@@ -421,6 +458,12 @@ def _outcome(answer: dict[str, Any]) -> str | None:
 
 def _depths(stage: Stage) -> int:
     return sum("RescueDepth" in record for record in stage.world.logs("refresh"))
+
+
+def _finished(stage: Stage) -> int:
+    """How many unlinks the queue has brought to their end."""
+    told = [r for r in stage.world.logs("unlink") if r.get("message") == "unlink looked at again"]
+    return sum(record["revoked_at_tiktok"] == "true" for record in told)
 
 
 def _denied(stage: Stage) -> int:

@@ -64,6 +64,12 @@ unlink ReadClientSecrets
     secretsmanager:GetSecretValue AppSecret          unlink
 unlink AskForRenewal
     lambda:InvokeFunction RefreshFunction            unlink_with_a_dead_token
+unlink FindAccountsOfOneEndUser
+    dynamodb:Query AccountsTable/index/owner         erase_an_end_user
+unlink SendAndReceiveUnfinishedUnlinks
+    sqs:SendMessage RevocationQueue                  unlink_during_an_outage
+    sqs:ReceiveMessage RevocationQueue               finish_an_unlink
+    sqs:DeleteMessage RevocationQueue                finish_an_unlink
 webhook MarkGrants
     dynamodb:UpdateItem AccountsTable                remove_the_app_at_tiktok
 webhook ReadClientSecrets
@@ -82,6 +88,11 @@ refresh SealAndOpenPairs
     kms:Decrypt SealingKey                           renew_when_asked
 refresh ReadClientSecrets
     secretsmanager:GetSecretValue AppSecret          renew_when_asked
+refresh FindUnfinishedUnlinks
+    dynamodb:Query AccountsTable/index/ending        finish_an_unlink
+refresh SendUnfinishedUnlinks
+    sqs:SendMessage RevocationQueue                  finish_an_unlink
+    sqs:GetQueueAttributes RevocationQueue           finish_an_unlink
 refresh SendAndReceiveRenewals
     sqs:SendMessage RenewalQueue                     renew_by_schedule
     sqs:ReceiveMessage RenewalQueue                  work_off_the_queue
@@ -208,5 +219,11 @@ NOT_SHOWN: dict[Power, str] = {
     Power(
         "publish", "TellWhereAStreamStopped", "sqs:SendMessage", "PublishDeadLetterQueue"
     ): _LAMBDA_READS,
+    Power(
+        "unlink",
+        "SendAndReceiveUnfinishedUnlinks",
+        "sqs:GetQueueAttributes",
+        "RevocationQueue",
+    ): _LAMBDA_LOOKS,
 }
 """Power → why MiniStack cannot show that it is needed."""

@@ -23,6 +23,7 @@ from tests.fakes.happenings import Happenings, Killed
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.queues import MemoryRenewalQueue, MemoryRescueQueue
 from tests.fakes.rotating_tiktok import Ending, RotatingTikTok, Rules
+from tests.fakes.schedule import ScheduleInMemory
 from tests.fakes.sealing import TransparentSealing
 from tests.fakes.sessions import SessionsInMemory
 from tests.unit.stage import Stage
@@ -51,16 +52,18 @@ from tiktok_linking.ports import AuthorisedPair, Outcome, RenewalReport, Renewed
 from tiktok_linking.renewal import Ask, Renewal
 from tiktok_linking.runs import work
 from tiktok_linking.sessions import State
-from tiktok_linking.unlinking import Revocation, Unlinked
+from tiktok_linking.unlinking import Revocation, Unlinked, Unlinking
 
 VISIBLE_AGAIN = timedelta(seconds=10)
 """The rescue queue gives a message that was not deleted to its consumer again after this."""
 CLEAN_RUNS = 2
 BETWEEN_CLEAN_RUNS = timedelta(minutes=6)
 """More than the longest backoff, the lease and the wait of a recovery."""
+BETWEEN_LOOKS = timedelta(minutes=61)
+"""More than the longest wait until somebody looks again whether an unlink has ended."""
 ENVIRONMENTS = 2
 TIKTOK = ("tiktok.refresh", "tiktok.exchange", "tiktok.revoke")
-TABLE = ("grants", "links", "authorisations", "directory", "sessions")
+TABLE = ("grants", "links", "authorisations", "directory", "sessions", "endings")
 
 
 class Kind(StrEnum):
@@ -250,11 +253,13 @@ class Stack:
         self.table = WatchedTable(processes, self.running, self.expect)
         self.stage.happenings = processes
         self.stage.accounts = self.table
+        self.stage.schedule = ScheduleInMemory(processes, self.table)
         self.stage.sessions = SessionsInMemory(processes)
         self.stage.sealing = TransparentSealing(processes)
         self.stage.credentials = KnownCredentials(processes)
         self.stage.rescue = MemoryRescueQueue(processes)
         self.stage.renewals = MemoryRenewalQueue(processes)
+        self.stage.revocations = MemoryRenewalQueue(processes, "revocations")
         self.journals = [OpenJournal(processes) for _ in range(ENVIRONMENTS)]
         self.processes = processes
         self.tiktok = RotatingTikTok(processes, self.clock, rules)
@@ -357,6 +362,7 @@ class Stack:
         """Plan and work; the faults strike the first grant that is due."""
         with self.invocation("refresh", "", ()) as run:
             self.stage.plan(until=run.deadline)
+            self.stage.plan_endings()
         due = sorted(set(self.stage.renewals.grant_ids))
         self.stage.renewals.batches.clear()
         for id in due:
@@ -365,6 +371,16 @@ class Stack:
             with self.invocation("refresh", open_id, faults, environment=environment) as run:
                 worked = work(self._renewal(environment), [id], deadline=run.deadline)
                 self.expect(not worked.failed or run.is_disturbed, "a worker failed by itself")
+            faults = ()
+        self.finish_unlinks(environment=environment)
+
+    def finish_unlinks(self, faults: Sequence[Fault] = (), *, environment: int = 0) -> None:
+        """The unlink function gets what the queue brings: unlinks that may not have ended."""
+        sent = sorted(set(self.stage.revocations.grant_ids))
+        self.stage.revocations.batches.clear()
+        for id in sent:
+            with self.invocation("unlink", self.stage.grant(id).open_id, faults, seconds=28):
+                self._unlinking(environment, ()).finish(id)
             faults = ()
 
     def unlink(
@@ -378,10 +394,13 @@ class Stack:
         """The team ends one account; None where the function died."""
         results: list[Unlinked] = []
         with self.invocation("unlink", account.open_id, faults, seconds=28):
-            door = Door(self, environment, refresh_faults)
-            unlinking = replace(self.stage.unlinking(), tiktok=self.tiktok, door=door)
+            unlinking = self._unlinking(environment, refresh_faults)
             results.append(unlinking.unlink(account.id, caller=samples.BACKEND, revoke=True))
         return results[0] if results else None
+
+    def _unlinking(self, environment: int, refresh_faults: Sequence[Fault]) -> Unlinking:
+        door = Door(self, environment, refresh_faults)
+        return replace(self.stage.unlinking(), tiktok=self.tiktok, door=door)
 
     def deliver_rescue(self, faults: Sequence[Fault] = (), *, is_last_first: bool = False) -> None:
         """Give the rescue function every message that is visible."""
@@ -466,17 +485,18 @@ class Stack:
             self.let_pass(BETWEEN_CLEAN_RUNS)
             for grant in self.table.grants():
                 self.renew(grant, Ask(rejected=True))
+        for _ in range(CLEAN_RUNS):
+            self.let_pass(BETWEEN_LOOKS)
+            self.run_schedule()
         for row in self.table.rows():
             if row.unlinked_at is not None:
-                self._finish_unlink(row)
+                self._hear_how_it_ended(row)
 
-    def _finish_unlink(self, row: Account) -> None:
-        for _ in range(CLEAN_RUNS):
-            result = self.unlink(row)
-            if result is not None and result.revoked_at_tiktok is not Revocation.PENDING:
-                return
-            self.let_pass(BETWEEN_CLEAN_RUNS)
-        self.wrongs.append(f"{row.id}: its end does not come: {result}")
+    def _hear_how_it_ended(self, row: Account) -> None:
+        """Ends come by themselves: a second call is told the result, and does nothing."""
+        result = self.unlink(row)
+        is_known = result is not None and result.revoked_at_tiktok is not Revocation.PENDING
+        self.expect(is_known, f"{row.id}: its end has not come: {result}")
 
     # -- what the book-keeper sees --------------------------------------------------------------
 
@@ -588,6 +608,8 @@ class Stack:
             )
             if is_open or grant.is_leased(self.clock.now):
                 wrongs.append(f"{grant.open_id}: an intent or a lease is left")
+            if grant.ending is not None:
+                wrongs.append(f"{grant.open_id}: somebody shall still look whether it has ended")
             if rows and all(row.unlinked_at for row in rows):
                 if grant.pair is not None:
                     wrongs.append(f"{grant.open_id}: unlinked, and tokens are kept")
@@ -693,7 +715,7 @@ class Stack:
         no_other = ("journal.append", "rescue.put_authorised")
         run.is_exposed |= name in no_other and not is_after
         run.cannot_keep |= port == "rescue" and not is_after
-        if port in (*TABLE, "rescue", "credentials", "renewals") or name in (
+        if port in (*TABLE, "rescue", "credentials", "renewals", "revocations") or name in (
             "sealing.prepare",
             "journal.append",
         ):

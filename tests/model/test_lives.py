@@ -60,8 +60,19 @@ CALLBACK = (
 )
 UNLINK = (
     "links.read_partition",
+    "links.begin_ending",
     "links.mark_unlinked",
     "links.mark_revoking",
+    "credentials.candidates",
+    "tiktok.revoke",
+    "links.forget_tokens",
+    "links.look_later",
+    "revocations.put",
+)
+FINISH = (
+    "links.read_whole",
+    "links.look_later",
+    "links.leave_ending",
     "credentials.candidates",
     "tiktok.revoke",
     "links.forget_tokens",
@@ -232,6 +243,10 @@ class Lives(RuleBasedStateMachine):
     @rule(faults=RENEWAL_FAULTS, environment=ENVIRONMENT)
     def run_the_schedule(self, faults: list[Fault], environment: int) -> None:
         self.stack.run_schedule(faults=faults, environment=environment)
+
+    @rule(faults=faults(FINISH), environment=ENVIRONMENT)
+    def finish_unlinks(self, faults: list[Fault], environment: int) -> None:
+        self.stack.finish_unlinks(faults, environment=environment)
 
     @rule(faults=faults(RESCUE, 1), is_last_first=st.booleans())
     def deliver_the_rescue_queue(self, faults: list[Fault], is_last_first: bool) -> None:

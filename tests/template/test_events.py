@@ -35,7 +35,7 @@ def test_every_route_has_an_event(plain: dict[str, Any]) -> None:
 def test_every_other_trigger_has_an_event() -> None:
     others = EVENTS.keys() - OF_ROUTES.keys() - OF_QUEUES.keys() - OF_STREAMS.keys()
 
-    assert {name.split("-")[0] for name in OF_QUEUES} == {"refresh", "rescue"}
+    assert {name.split("-")[0] for name in OF_QUEUES} == {"refresh", "rescue", "unlink"}
     assert OF_STREAMS.keys() == {"publish-streams"}
     assert others == {"refresh-scheduled", "refresh-one", "remind-scheduled"}
     assert EVENTS["refresh-scheduled"] == EVENTS["remind-scheduled"] == {}

@@ -60,7 +60,9 @@ def naming(attributes: str) -> Condition:
 
 
 # A wrapped data key (w) is not among them: who saves pairs cannot make them unreadable.
-SAVING = naming(" ".join([*records.SHOWN_ATTRIBUTES, *records.CIPHERTEXT]))
+RENEWING = naming(" ".join([*records.SHOWN_ATTRIBUTES, *records.CIPHERTEXT]))
+# With the date after which DynamoDB deletes an item: who begins or ends a link sets or removes it.
+SAVING = naming(" ".join([*records.SHOWN_ATTRIBUTES, *records.CIPHERTEXT, "ttl"]))
 # A timeline has a partition of its own, named by its account; grants' names begin otherwise.
 NOTING: Condition = {
     "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["acct_*"]},
@@ -167,6 +169,16 @@ MATRIX: dict[str, dict[str, Row]] = {
     | OPENS_ACCESS_TOKENS
     | {
         "ReadOneGrantAndItsAccounts": ("dynamodb:Query", "AccountsTable", ALWAYS),
+        "FindAccountsOfOneEndUser": (
+            "dynamodb:Query",
+            "AccountsTable/index/owner",
+            ALWAYS,  # no grant is in this index, tests/template/test_state.py
+        ),
+        "SendAndReceiveUnfinishedUnlinks": (
+            "sqs:SendMessage sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes",
+            "RevocationQueue",
+            ALWAYS,
+        ),
         "MarkAndForgetTokens": ("dynamodb:UpdateItem", "AccountsTable", SAVING),
     },
     "webhook": TABLES_KEY
@@ -177,7 +189,13 @@ MATRIX: dict[str, dict[str, Row]] = {
     | {
         "FindDueGrants": ("dynamodb:Query", "AccountsTable/index/due", ALWAYS),
         "ReadGrants": ("dynamodb:GetItem dynamodb:BatchGetItem", "AccountsTable", ALWAYS),
-        "SaveGrants": ("dynamodb:UpdateItem", "AccountsTable", SAVING),
+        "SaveGrants": ("dynamodb:UpdateItem", "AccountsTable", RENEWING),
+        "FindUnfinishedUnlinks": ("dynamodb:Query", "AccountsTable/index/ending", ALWAYS),
+        "SendUnfinishedUnlinks": (
+            "sqs:SendMessage sqs:GetQueueAttributes",
+            "RevocationQueue",
+            ALWAYS,
+        ),
         "MakeWrappedDataKeys": ("dynamodb:PutItem", "AccountsTable", DATA_KEYS),
         "SealAndOpenPairs": (
             "kms:GenerateDataKey kms:Decrypt",

@@ -37,6 +37,7 @@ ROUTES = {
     "GET /v1/accounts/{id}/events": "AccountsFunction",
     "POST /v1/accounts/{id}/token": "TokensFunction",
     "DELETE /v1/accounts/{id}": "UnlinkFunction",
+    "DELETE /v1/end-users/{end_user_id}": "UnlinkFunction",
     "POST /webhooks/tiktok": "WebhookFunction",
     "GET /{file}": "WebhookFunction",
 }

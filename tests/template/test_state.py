@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from tiktok_linking import deadlines, renewal
+from tiktok_linking import accounts, deadlines, renewal, unlinking
 from tiktok_linking.adapters import records
 
 DAY = 24 * 60 * 60
@@ -37,26 +37,29 @@ def test_both_tables_are_encrypted_streamed_and_forget(template: dict[str, Any])
 
 
 def test_tables_have_the_keys_and_indexes_that_the_code_asks_for(template: dict[str, Any]) -> None:
-    accounts = template["Resources"]["AccountsTable"]["Properties"]
+    table = template["Resources"]["AccountsTable"]["Properties"]
     sessions = template["Resources"]["SessionsTable"]["Properties"]
     indexes = {
         index["IndexName"]: (_keys(index["KeySchema"]), index["Projection"]["ProjectionType"])
-        for index in accounts["GlobalSecondaryIndexes"]
+        for index in table["GlobalSecondaryIndexes"]
     }
 
-    assert _keys(accounts["KeySchema"]) == ("pk", "sk")
+    assert _keys(table["KeySchema"]) == ("pk", "sk")
     assert _keys(sessions["KeySchema"]) == ("pk",)
     assert indexes == {
         "due": (("ds", "da"), "KEYS_ONLY"),
         "reminders": (("ns", "nd"), "KEYS_ONLY"),
+        "ending": (("ej", "el"), "KEYS_ONLY"),
         "owner": (("ow", "os"), "ALL"),
         "listing": (("ls", "os"), "ALL"),
     }
-    assert {a["AttributeName"]: a["AttributeType"] for a in accounts["AttributeDefinitions"]} == {
+    assert {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]} == {
         "pk": "S",
         "sk": "S",
         "ds": "S",
         "da": "N",
+        "ej": "S",
+        "el": "N",
         "ow": "S",
         "ls": "S",
         "os": "S",
@@ -68,7 +71,7 @@ def test_tables_have_the_keys_and_indexes_that_the_code_asks_for(template: dict[
 def test_indexes_that_copy_everything_hold_no_grant() -> None:
     """Ciphertext would otherwise be read through an index, past the condition on attributes."""
     assert not {"ow", "os", "ls", "ns", "nd"} & set(records.GRANT_ATTRIBUTES)
-    assert not {"ds", "da"} & set(records.ACCOUNT_ATTRIBUTES)
+    assert not {"ds", "da", "ej", "el"} & set(records.ACCOUNT_ATTRIBUTES)
 
 
 def test_keys_rotate_stay_and_belong_to_the_account(template: dict[str, Any]) -> None:
@@ -142,7 +145,7 @@ def test_every_queue_that_feeds_a_function_has_dead_letters(plain: dict[str, Any
         if m["EventSourceArn"]["Fn::GetAtt"][1] == "Arn"
     }
 
-    assert sources == {"RenewalQueue", "RescueQueue"}
+    assert sources == {"RenewalQueue", "RevocationQueue", "RescueQueue"}
     for name in sources:
         target = queues[name]["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
         assert target == name.replace("Queue", "DeadLetterQueue")
@@ -195,6 +198,23 @@ def test_renewal_timing_holds_together(plain: dict[str, Any], functions: dict[st
     # Whoever waits for a renewal lives less long than the one who renews.
     assert functions["tokens"]["Timeout"] < functions["refresh"]["Timeout"]
     assert functions["unlink"]["Timeout"] < functions["refresh"]["Timeout"]
+
+
+def test_an_unlink_is_over_before_others_look_after_it(
+    plain: dict[str, Any], functions: dict[str, Any]
+) -> None:
+    """Who looks counts on it: whatever is left then, its function does not do any more."""
+    queue = _of_type(plain, "AWS::SQS::Queue")["RevocationQueue"]
+    mapping = _mappings(plain)["UnlinkFunction"]
+    timeout = timedelta(seconds=functions["unlink"]["Timeout"])
+
+    assert 2 * timeout < accounts.ENDING_TAKES
+    assert timeout > unlinking.ERASING_TAKES
+    assert timedelta(seconds=queue["VisibilityTimeout"]) >= 6 * timeout
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert mapping["BatchSize"] == 1  # a renewal and a revocation take most of its time
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 5}
 
 
 def test_a_function_that_spends_has_time_to_save(functions: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from tiktok_linking.ports import AuthorisedPair, Journal, Saved, TikTok
 from tiktok_linking.removing import Removing
 from tiktok_linking.renewal import Renewal
 from tiktok_linking.rescuing import Rescuing
-from tiktok_linking.runs import Planned, plan
+from tiktok_linking.runs import Planned, plan, plan_endings
 from tiktok_linking.schedule import RenewalPolicy
 from tiktok_linking.unlinking import Unlinking
 from tiktok_linking.vending import Vending
@@ -44,6 +44,7 @@ class Stage:
         self.journal = MemoryJournal(self.happenings)
         self.rescue = MemoryRescueQueue(self.happenings)
         self.renewals = MemoryRenewalQueue(self.happenings)
+        self.revocations = MemoryRenewalQueue(self.happenings, "revocations")
         self.door = ScriptedDoor(self.happenings)
         self.tiktok = ScriptedTikTok(self.happenings)
         self.policy = RenewalPolicy()
@@ -117,8 +118,16 @@ class Stage:
             credentials=self.credentials,
             tiktok=self.tiktok,
             door=self.door,
+            queue=self.revocations,
+            tombstone=timedelta(days=30),
             now=self.clock,
         )
+
+    def plan_endings(self) -> list[str]:
+        """One run of the planner for ends that may not be finished: whom it sent."""
+        before = len(self.revocations.grant_ids)
+        plan_endings(self.schedule, self.revocations, now=self.clock, until=self.deadline())
+        return self.revocations.grant_ids[before:]
 
     def removing(self) -> Removing:
         """The webhook function's use case."""

@@ -24,6 +24,7 @@ COMPLETE = {
     "RENEWAL_QUEUE_URL": "https://sqs/renewals",
     "EVENT_BUS": "events",
     "TIMELINE_DAYS": "60",
+    "REVOCATION_QUEUE_URL": "https://sqs/revocations",
     "RESCUE_QUEUE_URL": "https://sqs/rescue",
     "REFRESH_FUNCTION": "refresh",
     "TIKTOK_AUTHORIZE_URL": "https://www.tiktok.com/v2/auth/authorize/",
@@ -31,6 +32,7 @@ COMPLETE = {
     "WARM_FOR_HOURS": "48",
     "HEALTH_CHECK_DAYS": "3",
     "REMINDER_DAYS": "21,3",
+    "TOMBSTONE_DAYS": "60",
     "CALLER_TENANTS": "backend-of-acme=acme,team.b@x=b:sandbox+default",
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -93,6 +94,21 @@ class RefreshMode(StrEnum):
     ON_DEMAND = "on_demand"
 
 
+_EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
+
+
+ENDING_TAKES = timedelta(seconds=60)
+"""An unlink is over by then, with its function: whatever is left, it does not do any more."""
+
+
+class Ending(StrEnum):
+    """What the end of a grant still asks for, should it be its last account that is unlinked."""
+
+    REVOKE = "revoke"
+    FORGET = "forget"
+    """Delete the tokens without a word to TikTok: the team asked for no revocation."""
+
+
 @dataclass(frozen=True, slots=True)
 class SealedPair:
     """A token pair as it is stored: ciphertext and what must be known without opening it.
@@ -143,8 +159,20 @@ class Grant:
     backoff_until: datetime | None = None
     write_id: bytes | None = None
     revocation: str | None = None
-    earlier_revocation: str | None = None
-    """What became of the authorisation before this one, where that had ended by ourselves."""
+    """What became of the grant at TikTok; None while that is open, too."""
+    revocation_reason: str | None = None
+    earlier_revocation: tuple[str, str | None] | None = None
+    """The same, with its reason, of the authorisation before this one, where we had ended that."""
+    ended_at: datetime | None = None
+    ending: Ending | None = None
+    """What an unlink has begun and may not have finished."""
+    look_at: datetime | None = None
+    """When somebody else shall see whether it has."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the grant has ended and nothing is left to be asked or told about it."""
+        return self.revocation is not None or self.status is Status.REVOKED
 
     @property
     def is_in_doubt(self) -> bool:
@@ -234,6 +262,11 @@ class Account:
     """The last reminder of this account."""
 
     @property
+    def is_personal(self) -> bool:
+        """Whether the row holds more than whose link it was and when it ended."""
+        return bool(self.end_user_label or self.metadata or self.profile)
+
+    @property
     def relinked_at(self) -> datetime | None:
         """When the owner authorised again, or None after the first time."""
         return self.authorised_at if self.authorised_at > self.linked_at else None
@@ -296,6 +329,12 @@ def token_fingerprint(token: Secret, pair_id: bytes) -> bytes:
 def instant(moment: datetime | None) -> str | None:
     """A moment as answers and events write it: UTC, ISO 8601, whole seconds."""
     return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def most_eager(accounts: Iterable[Account], otherwise: RefreshMode) -> RefreshMode:
+    """The mode of a grant: the most eager wish of those who are linked to it."""
+    wishes = [account.mode for account in accounts if account.unlinked_at is None]
+    return max(wishes, key=_EAGERNESS.index, default=otherwise)
 
 
 def same_day(one: datetime | None, other: datetime | None) -> bool:

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from tiktok_linking.adapters.credentials import SecretsManagerCredentials
     from tiktok_linking.adapters.event_bus import EventBridgeBus
     from tiktok_linking.adapters.journal import FileJournal
-    from tiktok_linking.adapters.queues import SqsRenewalQueue, SqsRescueQueue
+    from tiktok_linking.adapters.queues import (
+        SqsRenewalQueue,
+        SqsRescueQueue,
+        SqsRevocationQueue,
+    )
     from tiktok_linking.adapters.refresh_door import LambdaRefreshDoor
     from tiktok_linking.adapters.schedule_table import ScheduleTable
     from tiktok_linking.adapters.sealing import TokenSealing
@@ -161,7 +165,9 @@ def accounts() -> AccountTable:
 
     name = settings().accounts_table
     return AccountTable(
-        Table(_dynamodb(), name, tries=3), Table(_dynamodb(), name, tries=_tries_of_a_save())
+        Table(_dynamodb(), name, tries=3),
+        Table(_dynamodb(), name, tries=_tries_of_a_save()),
+        tombstone=settings().tombstone,
     )
 
 
@@ -216,6 +222,14 @@ def renewal_queue() -> SqsRenewalQueue:
     from tiktok_linking.adapters.queues import SqsRenewalQueue
 
     return SqsRenewalQueue(_client("sqs"), settings().renewal_queue_url)
+
+
+@functools.cache
+def revocation_queue() -> SqsRevocationQueue:
+    """Grants whose end is to be finished, on their way to ``unlink``."""
+    from tiktok_linking.adapters.queues import SqsRevocationQueue
+
+    return SqsRevocationQueue(_client("sqs"), settings().revocation_queue_url)
 
 
 @functools.cache
@@ -317,6 +331,8 @@ def unlinking() -> Unlinking:
         credentials=credentials(),
         tiktok=tiktok(),
         door=refresh_door(),
+        queue=revocation_queue(),
+        tombstone=settings().tombstone,
         now=now,
     )
 

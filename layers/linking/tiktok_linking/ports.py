@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from tiktok_linking.accounts import (
     Account,
+    Ending,
     Grant,
     Profile,
     RefreshMode,
@@ -224,20 +225,57 @@ class Links(Protocol):
     def read_partition(self, account_id: str) -> tuple[Grant | None, Sequence[Account]]:
         """One consistent request: the grant and every account that shares it."""
 
+    def read_whole(self, grant_id: str) -> tuple[Grant | None, Sequence[Account]]:
+        """The same, by the grant."""
+
     def mark_used(self, grant: Grant, *, due_at: datetime | None, now: datetime) -> None:
         """Move the last-used mark and, with it, the due slot."""
 
     def pass_deadline(self, grant: Grant, *, now: datetime) -> Grant:
         """Write down that ``relink_by`` has passed, and give the grant as it is then."""
 
-    def mark_unlinked(self, account: Account, *, now: datetime) -> None:
-        """End our side of one account."""
+    def mark_unlinked(
+        self,
+        account: Account,
+        *,
+        now: datetime,
+        ending: Ending = Ending.REVOKE,
+        erases: bool = False,
+    ) -> None:
+        """End our side of one account, having noted first that its grant may be at its end.
 
-    def mark_revoking(self, grant: Grant, *, now: datetime) -> bool:
-        """End a grant whose last account is gone; its ciphertext stays until TikTok answered."""
+        Somebody else looks after ``ENDING_TAKES`` whether that was seen to. ``erases`` takes label,
+        metadata and profile out of the row as well.
+        """
 
-    def forget_tokens(self, grant: Grant, *, revocation: str, now: datetime) -> bool:
-        """Delete the ciphertext, unless a newer pair is stored."""
+    def mark_revoking(self, grant: Grant, *, now: datetime, ending: Ending = Ending.REVOKE) -> bool:
+        """End a grant whose last account is gone; its ciphertext stays until TikTok answered.
+
+        False where somebody authorised anew, or the grant has ended otherwise. Somebody else looks
+        after ``ENDING_TAKES`` whether it is finished.
+        """
+
+    def look_later(self, grant: Grant, *, at: datetime) -> bool:
+        """Move the time to look whether the end was finished; False if somebody else did."""
+
+    def leave_ending(self, grant: Grant, *, now: datetime) -> None:
+        """Nothing is left to be done for this grant's end, unless somebody began one anew.
+
+        One that is over becomes a tombstone.
+        """
+
+    def follow_wishes(self, grant: Grant, mode: RefreshMode) -> None:
+        """Bring the mode of a shared grant to what those still want who are left."""
+
+    def forget_tokens(
+        self, grant: Grant, *, revocation: str, now: datetime, reason: str | None = None
+    ) -> bool:
+        """Delete the ciphertext and keep the result, unless a newer pair is stored."""
+
+    def accounts_of(
+        self, tenant_id: str | None, end_user_id: str, *, after: str | None
+    ) -> tuple[Sequence[Account], str | None]:
+        """A page of one end user's rows, unlinked ones too, and where to go on."""
 
 
 class Authorisations(Protocol):
@@ -629,6 +667,25 @@ class RenewalQueue(Protocol):
 
     def waiting(self) -> int:
         """How many messages wait, about."""
+
+
+class RevocationQueue(Protocol):
+    """Grants whose end is to be finished, on their way to ``unlink``: ids only."""
+
+    def put(self, grant_ids: Sequence[str]) -> None:
+        """Send up to 10 ids in one request."""
+
+    def waiting(self) -> int:
+        """How many messages wait, about."""
+
+
+class Endings(Protocol):
+    """Where the planner finds grants whose end may not be finished."""
+
+    def unfinished(
+        self, ending: Ending, *, now: datetime, limit: int, after: Due | None
+    ) -> DuePage:
+        """One page of those whose time to look has come, oldest first."""
 
 
 class RefreshDoor(Protocol):

@@ -174,7 +174,7 @@ def _of_account(change: AccountChange, grant: Grant | None) -> Iterator[Event]:
     if before is not None and before.unlinked_at is not None and not before.is_told:
         # Its owner came back before it was told, and perhaps before TikTok had answered.
         result = grant.earlier_revocation if grant is not None else None
-        told = _told_of(result) if result else _LINKED_AGAIN
+        told = _told_of(*(result or ("false", "linked_again")))
         yield _about(EventType.UNLINKED, before, grant, before.unlinked_at, told)
     again = before is not None and before.unlinked_at is None
     type = EventType.RELINKED if again else EventType.LINKED
@@ -213,23 +213,21 @@ def _has_result(grant: Grant | None, accounts: Sequence[Account]) -> bool:
 
 
 def _unlinked(account: Account, grant: Grant | None, accounts: Sequence[Account]) -> Event:
-    told = _told_of(grant.revocation if grant is not None else None)
+    told = _told_of("not_needed", None)
     if any(other.unlinked_at is None for other in accounts):
-        told = {"revoked_at_tiktok": False, "reason": "shared_grant"}
+        told = _told_of("false", "shared_grant")
+    elif grant is not None and grant.revocation is not None:
+        told = _told_of(grant.revocation, grant.revocation_reason)
+    elif grant is not None and grant.status is Status.REVOKED:
+        told = _told_of("not_needed", grant.reason)
     at = account.unlinked_at or account.authorised_at
     return _about(EventType.UNLINKED, account, grant, at, told)
 
 
-def _told_of(revocation: str | None) -> dict[str, object]:
+def _told_of(revocation: str, reason: str | None) -> dict[str, object]:
     """What became of the grant at TikTok, as an event says it."""
-    if revocation == "true":
-        return {"revoked_at_tiktok": True, "reason": None}
-    if revocation == "false":
-        return {"revoked_at_tiktok": False, "reason": "not_requested"}
-    return {"revoked_at_tiktok": "not_needed", "reason": None}
-
-
-_LINKED_AGAIN: dict[str, object] = {"revoked_at_tiktok": False, "reason": "linked_again"}
+    shown = {"true": True, "false": False}.get(revocation, revocation)
+    return {"revoked_at_tiktok": shown, "reason": reason}
 
 
 def _reminder(account: Account, told: Reminder, grant: Grant | None, at: datetime) -> Event:

@@ -13,15 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tiktok_linking.accounts import Grant
+from tiktok_linking.accounts import Ending, Grant
 from tiktok_linking.circuit import Circuit
 from tiktok_linking.errors import StoreUnavailable
 from tiktok_linking.ports import (
     Due,
     DuePage,
+    Endings,
     Outcome,
     RenewalQueue,
     RenewalReport,
+    RevocationQueue,
     Schedule,
 )
 from tiktok_linking.renewal import Ask, Renewal
@@ -32,6 +34,8 @@ logger = logging.getLogger("tiktok_linking.runs")
 PAGE = 100
 BATCH = 10
 """Ids in one request to the queue, and the most in one delivery to a worker."""
+MOST_ENDINGS = 1_000
+"""Unfinished ends in the queue at most: each may take its worker seconds."""
 MOST_WAITING = 100_000
 """With so many ids in the queue the workers are behind; sending them again would not help."""
 QUARANTINE_AFTER = 3
@@ -183,6 +187,32 @@ def plan(
         circuits=before.circuits,
         is_paused=is_paused,
     )
+
+
+def plan_endings(
+    endings: Endings, queue: RevocationQueue, *, now: Callable[[], datetime], until: datetime
+) -> int:
+    """Send grants whose end may not be finished to ``unlink``; answers how many.
+
+    Its workers move the time to look of each that they take, so the oldest are the untouched.
+
+    Raises:
+        StoreUnavailable: nothing is lost; what was not sent is found by the next run.
+    """
+    sent = 0
+    room = max(0, MOST_ENDINGS - queue.waiting())
+    for ending in Ending:
+        after: Due | None = None
+        while sent < room and now() < until:
+            limit = min(BATCH, room - sent)
+            page = endings.unfinished(ending, now=now(), limit=limit, after=after)
+            if page.items:
+                queue.put([due.grant_id for due in page.items])
+                sent += len(page.items)
+            after = page.after
+            if after is None:
+                break
+    return sent
 
 
 @dataclass(slots=True)

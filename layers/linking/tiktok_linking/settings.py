@@ -51,6 +51,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "SEALING_KEY_ARN",
         "APP_SECRET_ARN",
         "REFRESH_FUNCTION",
+        "REVOCATION_QUEUE_URL",
+        "TOMBSTONE_DAYS",
         "TIKTOK_API_BASE_URL",
         "CALLER_TENANTS",
     ),
@@ -61,6 +63,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "KEY_EPOCH_DAYS",
         "APP_SECRET_ARN",
         "RENEWAL_QUEUE_URL",
+        "REVOCATION_QUEUE_URL",
         "RESCUE_QUEUE_URL",
         "TIKTOK_API_BASE_URL",
         "WARM_FOR_HOURS",
@@ -119,6 +122,7 @@ class Settings:
     key_epoch_days: int = 90
     app_secret_arn: str = ""
     renewal_queue_url: str = ""
+    revocation_queue_url: str = ""
     rescue_queue_url: str = ""
     refresh_function: str = ""
     tiktok_authorize_url: str = ""
@@ -128,6 +132,7 @@ class Settings:
     event_bus: str = ""
     timeline: timedelta = timedelta(days=90)
     reminder_days: tuple[int, ...] = (30, 14, 7, 1)
+    tombstone: timedelta = timedelta(days=30)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -161,6 +166,7 @@ class Settings:
             key_epoch_days=read.number("KEY_EPOCH_DAYS", 90),
             app_secret_arn=env.get("APP_SECRET_ARN", ""),
             renewal_queue_url=env.get("RENEWAL_QUEUE_URL", ""),
+            revocation_queue_url=env.get("REVOCATION_QUEUE_URL", ""),
             rescue_queue_url=env.get("RESCUE_QUEUE_URL", ""),
             refresh_function=env.get("REFRESH_FUNCTION", ""),
             tiktok_authorize_url=read.base_url("TIKTOK_AUTHORIZE_URL", keep_slash=True),
@@ -170,6 +176,7 @@ class Settings:
             event_bus=env.get("EVENT_BUS", ""),
             timeline=timedelta(days=read.number("TIMELINE_DAYS", 90)),
             reminder_days=read.days("REMINDER_DAYS", (30, 14, 7, 1)),
+            tombstone=timedelta(days=read.number("TOMBSTONE_DAYS", 30)),
         )
         if problems:
             raise ConfigurationError(problems)

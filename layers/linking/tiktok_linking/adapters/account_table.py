@@ -6,17 +6,20 @@ import contextlib
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from tiktok_linking.accounts import (
+    ENDING_TAKES,
     LIST_SHARDS,
     Account,
+    Ending,
     Grant,
     RefreshMode,
     RelinkReason,
     RevokedReason,
     Status,
+    most_eager,
     owner_key,
     split_account_id,
 )
@@ -56,7 +59,7 @@ _SETTLED = (*_ANSWERED, "rs")
 _NO_LIVE_LEASE = "(attribute_not_exists(lu) OR lu <= :now)"
 MOST_PAGES_COUNTED = 5
 """Pages of a megabyte, some thousand accounts each, that are counted of one shard and week."""
-_EAGERNESS = (RefreshMode.ON_DEMAND, RefreshMode.AUTO, RefreshMode.ALWAYS)
+_PERSONAL = ("lb", "mt", "pn", "pa", "pu", "pf")
 
 
 class AccountTable:
@@ -65,10 +68,20 @@ class AccountTable:
     Which of these a function can really use is decided by its role in template.yaml.
     """
 
-    def __init__(self, table: Table, urgent: Table | None = None) -> None:
-        """``urgent`` is the same table for writes of a fresh pair, which are given up quickly."""
+    def __init__(
+        self,
+        table: Table,
+        urgent: Table | None = None,
+        *,
+        tombstone: timedelta = timedelta(days=30),
+    ) -> None:
+        """``urgent`` is the same table for writes of a fresh pair, which are given up quickly.
+
+        ``tombstone`` is how long an ended account or grant stays, without its tokens.
+        """
         self._table = table
         self._urgent = urgent or table
+        self._tombstone = tombstone
 
     # -- Grants ---------------------------------------------------------------------------------
 
@@ -277,9 +290,11 @@ class AccountTable:
     def read_partition(self, account_id: str) -> tuple[Grant | None, Sequence[Account]]:
         """See ports.Links."""
         parts = split_account_id(account_id)
-        if parts is None:
-            return None, ()
-        return _partition(self._table.query_all("pk = :pk", {":pk": parts[0]}))
+        return (None, ()) if parts is None else self.read_whole(parts[0])
+
+    def read_whole(self, grant_id: str) -> tuple[Grant | None, Sequence[Account]]:
+        """See ports.Links."""
+        return _partition(self._table.query_all("pk = :pk", {":pk": grant_id}))
 
     def mark_used(self, grant: Grant, *, due_at: datetime | None, now: datetime) -> None:
         """See ports.Links. A renewal that came in between has marked better than we could."""
@@ -311,61 +326,129 @@ class AccountTable:
             version=grant.version + 1,
         )
 
-    def mark_unlinked(self, account: Account, *, now: datetime) -> None:
-        """See ports.Links."""
-        self._table.update(
-            account_key(account.id),
-            Update(
-                first={"ul": now},
-                sets={"ev": mark(EventType.UNLINKED, now)},
-                removes=("ns", "nd"),
-            ),
-            condition="attribute_exists(pk)",
-        )
+    def mark_unlinked(
+        self,
+        account: Account,
+        *,
+        now: datetime,
+        ending: Ending = Ending.REVOKE,
+        erases: bool = False,
+    ) -> None:
+        """See ports.Links. The grant comes first: a crash after the row is found through it."""
         with contextlib.suppress(ConditionFailed):  # an account can outlive its grant's record
             self._table.update(
                 grant_key(account.grant_id),
-                Update(removes=("ev",), adds={"v": 1}),
+                Update(sets=_begun(ending, now), removes=("ev",), adds={"v": 1}),
+                condition="attribute_exists(pk)",
+            )
+        with contextlib.suppress(ConditionFailed):  # its time as a tombstone was over
+            self._table.update(
+                account_key(account.id),
+                Update(
+                    first={"ul": now, "ttl": self._gone_after(now)},
+                    sets={"ev": mark(EventType.UNLINKED, now)},
+                    removes=("ns", "nd", *(_PERSONAL if erases else ())),
+                ),
                 condition="attribute_exists(pk)",
             )
 
-    def mark_revoking(self, grant: Grant, *, now: datetime) -> bool:
+    def mark_revoking(self, grant: Grant, *, now: datetime, ending: Ending = Ending.REVOKE) -> bool:
         """See ports.Links."""
         if grant.pair is None:
             return False
         try:
             self._table.update(
                 grant_key(grant.id),
-                Update(sets={"rv": PENDING, "ua": now}, removes=("ds", "da", "ev"), adds={"v": 1}),
-                condition="au = :au",
+                Update(
+                    sets={"rv": PENDING} | _begun(ending, now),
+                    first={"ua": now},
+                    removes=("ds", "da", "ev"),
+                    adds={"v": 1},
+                ),
+                condition="au = :au AND attribute_exists(fp)",
                 values={":au": grant.authorised_at},
             )
         except ConditionFailed:
             return False
         return True
 
-    def forget_tokens(self, grant: Grant, *, revocation: str, now: datetime) -> bool:
+    def look_later(self, grant: Grant, *, at: datetime) -> bool:
         """See ports.Links."""
-        if grant.pair is None:
-            return True
+        try:
+            self._table.update(
+                grant_key(grant.id),
+                Update(sets={"el": at}, removes=("ev",)),
+                condition="el = :el",
+                values={":el": grant.look_at},
+            )
+        except ConditionFailed as failed:
+            return failed.old.get("el") == to_ms(at)  # ours, repeated
+        return True
+
+    def leave_ending(self, grant: Grant, *, now: datetime) -> None:
+        """See ports.Links."""
+        sets = {"ttl": self._gone_after(now)} if grant.is_over else {}
+        with contextlib.suppress(ConditionFailed):
+            self._table.update(
+                grant_key(grant.id),
+                Update(first=sets, removes=("ej", "el", "ev")),
+                condition="el = :el AND au = :au",
+                values={":el": grant.look_at, ":au": grant.authorised_at},
+            )
+
+    def follow_wishes(self, grant: Grant, mode: RefreshMode) -> None:
+        """See ports.Links. The slot stays: a worker that comes too early moves it."""
+        with contextlib.suppress(ConditionFailed):
+            self._table.update(
+                grant_key(grant.id),
+                Update(sets={"md": mode.value}, removes=("ev",)),
+                condition="md = :md",
+                values={":md": grant.mode.value},
+            )
+
+    def forget_tokens(
+        self, grant: Grant, *, revocation: str, now: datetime, reason: str | None = None
+    ) -> bool:
+        """See ports.Links."""
+        # Without a pair, the one that was to be revoked ended otherwise: its result is still due.
+        is_there = "attribute_not_exists(fp)" if grant.pair is None else "fp = :fp"
+        values: Item = {":pending": "pending"}
+        if grant.pair is not None:
+            values[":fp"] = grant.pair.fingerprint
         try:
             self._table.update(
                 grant_key(grant.id),
                 Update(
                     sets={
                         "st": Status.UNLINKED.value,
-                        "rv": revocation,
+                        "rv": revocation if reason is None else f"{revocation} {reason}",
+                        "ttl": self._gone_after(now),
                         "ev": mark(GRANT_CHANGED, now),
                     },
-                    removes=("a", "f", "fp", "pi", "ds", "da", *_SETTLED),
+                    removes=("a", "f", "fp", "pi", "ds", "da", "ej", "el", *_SETTLED),
                     adds={"v": 1},
                 ),
-                condition="fp = :fp AND attribute_exists(rv)",
-                values={":fp": grant.pair.fingerprint},
+                condition=f"{is_there} AND rv = :pending",
+                values=values,
             )
         except ConditionFailed as failed:
             return "fp" not in failed.old
         return True
+
+    def accounts_of(
+        self, tenant_id: str | None, end_user_id: str, *, after: str | None
+    ) -> tuple[Sequence[Account], str | None]:
+        """See ports.Links."""
+        items, start = self._table.query(
+            "ow = :key AND os > :after",
+            {":key": owner_key(tenant_id, end_user_id), ":after": after or " "},
+            index="owner",
+            limit=100,
+        )
+        return [read_account(item) for item in items], items[-1]["os"] if items and start else None
+
+    def _gone_after(self, moment: datetime) -> int:
+        return int((moment + self._tombstone).timestamp())
 
     # -- Removals -------------------------------------------------------------------------------
 
@@ -456,7 +539,7 @@ class AccountTable:
                 Update(
                     sets=sets,
                     first=first,
-                    removes=(*_SETTLED, "rv", "ua"),
+                    removes=(*_SETTLED, "rv", "ua", "ttl"),
                     adds={"v": 1, "ro": 0},  # named, so that it is shown
                     copies={"pr": ("rv", PENDING)},
                 ),
@@ -482,7 +565,7 @@ class AccountTable:
                 Update(
                     sets=sets | {"ev": mark(EventType.LINKED, account.authorised_at)},
                     first=first,
-                    removes=("ul", "ut", "gs"),
+                    removes=("ul", "ut", "gs", "ttl"),
                 ),
                 condition="(attribute_not_exists(au) OR au < :au)"
                 " AND (attribute_not_exists(ul) OR ul < :au)",
@@ -599,9 +682,7 @@ class AccountTable:
                 {":pk": grant.id, ":acct": "acct#"},
                 attributes=SHOWN_ATTRIBUTES,
             )
-            wished = [read_account(row) for row in rows]
-            modes = [a.mode for a in wished if a.unlinked_at is None]
-            eager = max(modes, key=_EAGERNESS.index, default=mode)
+            eager = most_eager((read_account(row) for row in rows), otherwise=mode)
             sets = {"md": eager.value}
             if not is_at_once(grant.due_at):
                 sets |= _due(grant.id, due_at(eager))
@@ -654,6 +735,11 @@ def _row_of(authorised: AuthorisedPair) -> str:
     """The account that this authorisation is for: its own row tells of it, the others' do not."""
     parts = split_account_id(authorised.account.account.id) if authorised.account else None
     return "" if parts is None else parts[1]
+
+
+def _begun(ending: Ending, now: datetime) -> Item:
+    """The attributes of an end that has begun."""
+    return {"ej": ending.value, "el": now + ENDING_TAKES}
 
 
 def _due(grant_id: str, due_at: datetime | None) -> dict[str, Any]:

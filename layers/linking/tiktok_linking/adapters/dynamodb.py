@@ -22,6 +22,8 @@ Item = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_BATCH_ROUNDS = 5
+_TTL = "#ttl"
+"""DynamoDB's language has a word of its own like it."""
 _PASSING = frozenset(
     {
         "LimitExceededException",
@@ -65,14 +67,15 @@ class Update:
         for number, (name, value) in enumerate(self.sets.items()):
             if value is not None:
                 values[f":set{number}"] = value
-                sets.append(f"{name} = :set{number}")
+                sets.append(f"{_spelled(name)} = :set{number}")
         for name, value in self.first.items():
             values[f":first_{name}"] = value
-            sets.append(f"{name} = if_not_exists({name}, :first_{name})")
+            sets.append(f"{_spelled(name)} = if_not_exists({_spelled(name)}, :first_{name})")
         for name, (source, otherwise) in self.copies.items():
             values[f":copy_{name}"] = otherwise
-            sets.append(f"{name} = if_not_exists({source}, :copy_{name})")
+            sets.append(f"{_spelled(name)} = if_not_exists({_spelled(source)}, :copy_{name})")
         removes = [*self.removes, *(n for n, v in self.sets.items() if v is None)]
+        removes = [_spelled(name) for name in removes]
         if sets:
             parts.append("SET " + ", ".join(sets))
         if removes:
@@ -146,8 +149,9 @@ class Table:
             extra["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         if written or values:
             extra["ExpressionAttributeValues"] = encode(written | dict(values or {}))
+        names = dict(names or {}) | ({_TTL: "ttl"} if _TTL in expression else {})
         if names:
-            extra["ExpressionAttributeNames"] = dict(names)
+            extra["ExpressionAttributeNames"] = names
         if returns_new:
             extra["ReturnValues"] = "ALL_NEW"
         elif returns_old:
@@ -264,6 +268,10 @@ class Table:
                     break
         # The cause is kept out of the message: it can quote the request.
         raise StoreUnavailable(failed) from None
+
+
+def _spelled(name: str) -> str:
+    return _TTL if name == "ttl" else name
 
 
 def encode(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The two queues: due grants as bare ids, and sealed pairs that the table did not take."""
+"""The queues: due grants as bare ids, and sealed pairs that the table did not take."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ class SqsRenewalQueue:
     def waiting(self) -> int:
         """See ports.RenewalQueue."""
         return _waiting(self._client, self._url)
+
+
+class SqsRevocationQueue(SqsRenewalQueue):
+    """Implements the port RevocationQueue: what SQS refused is still due, as with renewals."""
 
 
 class SqsRescueQueue:

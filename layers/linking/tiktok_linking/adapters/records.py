@@ -25,7 +25,9 @@ ff,fc     failing since, failure count          nt        last reminder: thresho
 fe,fl,bo  last error, log id, backoff until     gs        the grant's status, unless active
 rv, ua    revocation at TikTok, ended at
 pr        rv as the last authorisation met it
+ej, el    ending: what is left, look again at
 ev        mark this write carries
+ttl       gone after, in seconds                ttl       gone after, in seconds
 ========  ====================================  ========  ====================================
 
 Beside them, under the same names: ``circuit#<registration>`` (st trouble, ff since, bo pauses
@@ -46,6 +48,7 @@ from typing import Any
 from tiktok_linking.accounts import (
     LIST_SHARDS,
     Account,
+    Ending,
     Grant,
     Profile,
     RefreshMode,
@@ -63,14 +66,16 @@ from tiktok_linking.schedule import DUE_SHARDS, REMINDER_SHARDS, first_look
 CIPHERTEXT = ("a", "f")
 _GRANT = (
     "r o st rs pi fp wi aw sc ai ae rb au v ro md lx us ds da"
-    " lo lu it rc ff fc fe fl bo rv ua pr ev"
+    " lo lu it rc ff fc fe fl bo rv ua pr ej el ev ttl"
 )
-_ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ut ns nd nt gs ev"
+_ACCOUNT = "r o eu tn lb mt pn pa pu pf ws li au ul md rb ow os ls ut ns nd nt gs ev ttl"
 GRANT_ATTRIBUTES = ("pk", "sk", *_GRANT.split(" "))
 ACCOUNT_ATTRIBUTES = ("pk", "sk", *_ACCOUNT.split(" "))
 # template.yaml repeats this list in its policies, beside CIPHERTEXT where a function saves pairs;
 # tests/template holds them together.
-SHOWN_ATTRIBUTES = tuple(dict.fromkeys((*GRANT_ATTRIBUTES, *ACCOUNT_ATTRIBUTES)))
+SHOWN_ATTRIBUTES = tuple(
+    name for name in dict.fromkeys((*GRANT_ATTRIBUTES, *ACCOUNT_ATTRIBUTES)) if name != "ttl"
+)
 """Everything but ciphertext: what a function without the sealing key may read."""
 
 NO_DEADLINE = "9999-12-31"
@@ -175,12 +180,12 @@ def read_grant(item: Item) -> Grant:
             relink_by=relink_by,
         )
     # A grant whose last account is gone counts as unlinked from the mark on, whatever lands later.
-    revocation, earlier = item.get("rv"), item.get("pr")
+    revocation, why = _result(item.get("rv")) or (None, None)
     return Grant(
         id=item["pk"],
         registration=item["r"],
         open_id=item["o"],
-        status=Status.UNLINKED if revocation else Status(item["st"]),
+        status=Status.UNLINKED if "rv" in item else Status(item["st"]),
         pair=pair,
         scopes=scopes,
         expires_at=from_ms(item.get("ae")),
@@ -204,9 +209,21 @@ def read_grant(item: Item) -> Grant:
         last_log_id=item.get("fl"),
         backoff_until=from_ms(item.get("bo")),
         write_id=item.get("wi"),
-        revocation=None if revocation == PENDING else revocation,
-        earlier_revocation=None if earlier == PENDING else earlier,
+        revocation=revocation,
+        revocation_reason=why,
+        earlier_revocation=_result(item.get("pr")),
+        ended_at=from_ms(item.get("ua")),
+        ending=Ending(item["ej"]) if "ej" in item else None,
+        look_at=from_ms(item.get("el")),
     )
+
+
+def _result(words: str | None) -> tuple[str, str | None] | None:
+    """What an end came to, and why; None while it is open."""
+    if words is None or words == PENDING:
+        return None
+    result, _, reason = words.partition(" ")
+    return result, reason or None
 
 
 def place_in_lists(account_id: str, relink_by: datetime | None) -> str:

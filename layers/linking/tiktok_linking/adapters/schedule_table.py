@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from tiktok_linking.accounts import Ending
 from tiktok_linking.adapters.dynamodb import ConditionFailed, Table, Update, at_ms, encode, to_ms
 from tiktok_linking.adapters.records import PLAN_KEY, circuit_key, mark, read_circuit
 from tiktok_linking.circuit import Circuit
@@ -13,7 +14,7 @@ from tiktok_linking.ports import Due, DuePage, Plan
 
 
 class ScheduleTable:
-    """Implements the ports Schedule and Circuits."""
+    """Implements the ports Schedule, Endings and Circuits."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -53,6 +54,27 @@ class ScheduleTable:
             start=start,
         )
         found = tuple(Due(item["pk"], at_ms(item["da"])) for item in items)
+        return DuePage(found, found[-1] if found and more is not None else None)
+
+    # -- Endings --------------------------------------------------------------------------------
+
+    def unfinished(
+        self, ending: Ending, *, now: datetime, limit: int, after: Due | None
+    ) -> DuePage:
+        """See ports.Endings."""
+        start = None
+        if after is not None:
+            start = encode(
+                {"pk": after.grant_id, "sk": "grant", "ej": ending.value, "el": after.due_at}
+            )
+        items, more = self._table.query(
+            "ej = :ej AND el <= :now",
+            {":ej": ending.value, ":now": now},
+            index="ending",
+            limit=limit,
+            start=start,
+        )
+        found = tuple(Due(item["pk"], at_ms(item["el"])) for item in items)
         return DuePage(found, found[-1] if found and more is not None else None)
 
     # -- Circuits -------------------------------------------------------------------------------

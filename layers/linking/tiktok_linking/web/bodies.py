@@ -173,6 +173,12 @@ def read_revoke_flag(query: Mapping[str, str]) -> bool:
     return _choice(query, "revoke", ("true", "false"), "true") == "true"
 
 
+def read_end_user(path: Mapping[str, str], query: Mapping[str, str]) -> tuple[str, str | None]:
+    """Read whose accounts are meant, and of which tenant."""
+    tenant_id = _identifier(query, "tenant_id") if "tenant_id" in query else None
+    return _identifier(path, "end_user_id"), tenant_id
+
+
 def _only(body: Mapping[str, Any], *known: str) -> None:
     if set(body) - set(known):
         raise InvalidRequest("unknown field; known: " + ", ".join(known))
