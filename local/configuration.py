@@ -12,6 +12,7 @@
 | COMPLETION | browser | the stack's completion mode, which the sample product follows |
 | CALLER_TENANTS | | `ROLE=tenant,…`, in the form of the stack's parameter |
 | LOCAL_CALLERS | | `NAME:SECRET,…`: more callers, whose access key and role are NAME |
+| STACK_PARAMETERS | | `Name=value …`: further parameters of the stack, such as `AuditEvents=on` |
 | FUNCTION_CONCURRENCY | 8 | processes per function at most |
 | SCHEDULES | off | `on` runs the template's schedules |
 | LOG_LEVEL | INFO | of the functions |
@@ -92,6 +93,7 @@ class WorldSettings:
     completion: str
     caller_tenants: str
     callers: tuple[Caller, ...]
+    parameters: Mapping[str, str]
     function_concurrency: int
     schedules_on: bool
     log_level: str
@@ -138,6 +140,7 @@ class WorldSettings:
             "Completion": self.completion,
             "CallerTenants": self.caller_tenants,
             "DeletionProtection": "false",
+            **self.parameters,
         }
 
 
@@ -169,6 +172,7 @@ def world_settings(env: Mapping[str, str]) -> WorldSettings:
         completion=_switch(given, "COMPLETION", ("browser", "app"), "browser", problems),
         caller_tenants=_caller_tenants(given, problems),
         callers=_callers(given, problems),
+        parameters=_parameters(given, problems),
         function_concurrency=_whole(given, "FUNCTION_CONCURRENCY", 8, 1, _MOST_PROCESSES, problems),
         schedules_on=_switch(given, "SCHEDULES", ("on", "off"), "off", problems) == "on",
         log_level=given.get("LOG_LEVEL", "INFO").upper(),
@@ -188,6 +192,16 @@ def world_settings(env: Mapping[str, str]) -> WorldSettings:
     if problems:
         raise ConfigurationRefused(problems)
     return settings
+
+
+def _parameters(given: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in given.get("STACK_PARAMETERS", "").split():
+        name, is_pair, value = pair.partition("=")
+        if not is_pair or not re.fullmatch("[A-Za-z0-9]+", name):
+            problems.append(f"STACK_PARAMETERS holds Name=value pairs and spaces, not {pair}")
+        found[name] = value
+    return found
 
 
 def _ports(given: Mapping[str, str], problems: list[str]) -> dict[str, int]:

@@ -402,9 +402,10 @@ class World:
                 SecretId=secret, SecretString=json.dumps(current)
             )
         wished = {"CALLER_TENANTS": "CallerTenants", "COMPLETION": "Completion"}
-        for variable, parameter in wished.items():
-            if os.environ.get(variable) and parameter not in deployment.parameters:
-                self._say(f"{variable} is set, but the template has no parameter {parameter}")
+        asked = [parameter for variable, parameter in wished.items() if os.environ.get(variable)]
+        for parameter in (*asked, *settings.parameters):
+            if parameter not in deployment.parameters:
+                self._say(f"the template has no parameter {parameter}")
         return deployment
 
     def _start_functions(self, deployment: Deployment) -> None:

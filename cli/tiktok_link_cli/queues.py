@@ -11,6 +11,7 @@ from tiktok_link_cli.stack import Stack
 QUEUES = {
     "renewal": ("RenewalDeadLetterQueue", "RenewalQueue"),
     "rescue": ("RescueDeadLetterQueue", "RescueQueue"),
+    "revocation": ("RevocationDeadLetterQueue", "RevocationQueue"),
 }
 _HELD_SECONDS = 60
 
@@ -18,8 +19,8 @@ _HELD_SECONDS = 60
 def redrive(stack: Stack, args: argparse.Namespace) -> int:
     """Sent first, deleted after: whatever breaks, no letter is in neither queue.
 
-    One may then be in both, and come back twice: a grant that was renewed is not due, and a pair
-    that has landed lands again without harm.
+    One may then be in both, and come back twice: a grant that was renewed is not due, a pair that
+    has landed lands again without harm, and an unlink that has ended is left alone.
     """
     dead, alive = (stack.queue_url(name) for name in QUEUES[args.queue])
     sqs = stack.client("sqs")

@@ -28,7 +28,7 @@ def create(request: Request, caller: Caller) -> Response:
     body = request.json_object()
     idempotency = _idempotency(request, caller, body)
     session = requesting.new_session(
-        read_session_request(body), caller=caller, stack=_stack(), now=bootstrap.now()
+        read_session_request(body), caller=caller, stack=bootstrap.stack(), now=bootstrap.now()
     )
     return _created(request, session, idempotency)
 
@@ -42,7 +42,7 @@ def relink(request: Request, caller: Caller) -> Response:
     idempotency = _idempotency(request, caller, body | {"relink": account_id})
     listed = directory.account(bootstrap.accounts(), account_id, caller=caller)
     session = requesting.relink_session(
-        wanted, listed.account, caller=caller, stack=_stack(), now=bootstrap.now()
+        wanted, listed.account, caller=caller, stack=bootstrap.stack(), now=bootstrap.now()
     )
     return _created(request, session, idempotency)
 
@@ -89,17 +89,6 @@ def _session_id(request: Request) -> str:
     if not is_session_id(session_id):
         raise NotFound
     return session_id
-
-
-def _stack() -> requesting.Stack:
-    settings = bootstrap.settings()
-    return requesting.Stack(
-        registrations=tuple(settings.app_registrations),
-        scopes_required=settings.scopes_required,
-        scopes_optional=settings.scopes_optional,
-        return_origins=settings.return_origins,
-        completion=settings.completion,
-    )
 
 
 ROUTES = {

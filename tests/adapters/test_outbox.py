@@ -24,11 +24,19 @@ from tests.fakes.clock import NOON
 from tests.fakes.happenings import Happenings, Killed
 from tests.fakes.outbox import SCHEMAS, MemoryBus
 from tests.fakes.sealing import TransparentSealing
-from tiktok_linking.accounts import Account, RelinkReason, RevokedReason, SealedPair, Status
+from tiktok_linking.accounts import (
+    Account,
+    RelinkReason,
+    Reminder,
+    RevokedReason,
+    SealedPair,
+    Status,
+)
 from tiktok_linking.adapters.account_table import AccountTable
 from tiktok_linking.adapters.changes import read_change
 from tiktok_linking.adapters.dynamodb import Table, Update
 from tiktok_linking.adapters.records import grant_key
+from tiktok_linking.adapters.reminder_table import ReminderTable
 from tiktok_linking.adapters.schedule_table import ScheduleTable
 from tiktok_linking.adapters.session_table import SessionTable
 from tiktok_linking.adapters.timeline_table import TimelineTable
@@ -38,12 +46,15 @@ from tiktok_linking.events import EventType
 from tiktok_linking.ports import (
     AuthorisedPair,
     Failure,
+    Look,
     NewAccount,
     RenewedPair,
     Saved,
 )
 from tiktok_linking.publishing import Publishing
-from tiktok_linking.sessions import SessionReason, SessionStatus, session_key
+from tiktok_linking.requesting import RelinkLinks, Stack
+from tiktok_linking.schedule import first_look
+from tiktok_linking.sessions import Completion, SessionReason, SessionStatus, session_key
 
 LATER = NOON + timedelta(hours=1)
 GRANT = samples.GRANT_ID
@@ -108,6 +119,15 @@ class Outbox:
         self.bus = MemoryBus(self.happenings)
         self._publishing = Publishing(bus=self.bus, timeline=self.timeline)
         self._done = 0
+
+    def put_links_into_reminders(self, *, at: datetime, completion: Completion) -> None:
+        links = RelinkLinks(
+            sessions=self.sessions,
+            stack=Stack(("default",), samples.SCOPES, (), (), completion),
+            base_url="https://link.example.com",
+            now=lambda: at,
+        )
+        self._publishing = replace(self._publishing, links=links)
 
     def publish(self, *, again: bool = False) -> list[str]:
         """Deliver what was written since; what ``publish`` writes itself carries no mark."""
@@ -193,8 +213,11 @@ class Outbox:
 
 def in_process() -> Outbox:
     """Over the stand-in that answers as DynamoDB does; the contract suite holds it to that."""
-    schema = Schema.of(template()["Resources"]["AccountsTable"]["Properties"])
-    return Outbox(Client(Aws({"AccountsTable": schema}, {}), "dynamodb"))
+    schemas = {
+        name: Schema.of(template()["Resources"][name]["Properties"])
+        for name in ("AccountsTable", "SessionsTable")
+    }
+    return Outbox(Client(Aws(schemas, {}), "dynamodb"))
 
 
 @pytest.fixture
@@ -495,6 +518,79 @@ def test_what_tiktok_answered_is_told_although_the_owner_is_back(
 
     assert outbox.publish() == ["account.unlinked", "account.linked"]
     assert (outbox.detail(-2)["revoked_at_tiktok"], outbox.detail(-2)["reason"]) == told
+
+
+# -- reminders -------------------------------------------------------------------------------------
+
+
+def remind(outbox: Outbox, account: Account, *, at: datetime) -> None:
+    """The daily run finds the account 30 days before its date."""
+    assert account.relink_by is not None
+    reminders = ReminderTable(outbox.table)
+    look = Look(account.id, first_look(account.relink_by))
+    told = Reminder(30, account.relink_by)
+    then = at.date() + timedelta(days=16)
+    assert reminders.remind(account, told, look, then=then, now=at)
+
+
+IN_MAY = NOON + timedelta(days=150)
+
+
+def test_a_reminder_carries_no_link_unless_the_stack_is_told_to(outbox: Outbox) -> None:
+    account = outbox.link()
+    remind(outbox, account, at=IN_MAY)
+
+    assert outbox.publish() == ["account.linked", "account.relink_due"]
+    assert "relink_url" not in outbox.detail()
+
+
+def test_a_reminders_link_is_the_owners_and_the_same_however_often_it_is_told(
+    outbox: Outbox,
+) -> None:
+    outbox.put_links_into_reminders(at=IN_MAY, completion=Completion.BROWSER)
+    account = outbox.link()
+    outbox.publish()
+    remind(outbox, account, at=IN_MAY)
+
+    assert outbox.publish() == ["account.relink_due"]
+    url = outbox.detail()["relink_url"]
+    outbox.publish(again=True)
+    assert outbox.detail()["relink_url"] == url
+    session = outbox.sessions.read(url.removeprefix("https://link.example.com/connect/"))
+    assert session is not None
+    assert (session.relink_account_id, session.end_user_id) == (account.id, "u_42")
+    assert session.expires_at == IN_MAY + timedelta(days=7)
+    noted = outbox.table.query_all("pk = :pk", {":pk": account.id})
+    assert "relink_url" not in str(noted)
+
+
+def test_a_link_lives_no_longer_than_the_date(outbox: Outbox) -> None:
+    at = NOON + timedelta(days=178)
+    outbox.put_links_into_reminders(at=at, completion=Completion.BROWSER)
+    account = outbox.link()
+    remind(outbox, account, at=at)
+    outbox.publish()
+
+    session = outbox.sessions.read(outbox.detail()["relink_url"].rpartition("/")[2])
+    assert session is not None
+    assert session.expires_at == account.relink_by
+
+
+@pytest.mark.parametrize("case", ["date passed", "unlinked since", "ends in the app"])
+def test_a_reminder_is_told_without_a_link_where_none_helps(outbox: Outbox, case: str) -> None:
+    outbox.put_links_into_reminders(
+        at=NOON + timedelta(days=181) if case == "date passed" else IN_MAY,
+        completion=Completion.APP if case == "ends in the app" else Completion.BROWSER,
+    )
+    account = outbox.link()
+    outbox.publish()
+    remind(outbox, account, at=IN_MAY)
+    if case == "unlinked since":
+        outbox.unlink(account, at=IN_MAY)
+
+    assert "account.relink_due" in outbox.publish()
+    (reminder,) = [event for event in outbox.bus.sent if event.type is EventType.RELINK_DUE]
+    assert "relink_url" not in reminder.detail
 
 
 # -- sessions and TikTok's health ------------------------------------------------------------------

@@ -139,8 +139,8 @@ _SCHEDULER_CALLS = (
     " SAM makes the statement, tests/template/test_powers.py holds it to its one target"
 )
 _OFF_BY_DEFAULT = (
-    "the local world has AuditEvents off, and then the role has no such statement;"
-    " tests/template/test_powers.py holds it to the stack's own bus"
+    "the local world has AuditEvents and ReminderLinks off, and then the roles have no such"
+    " statements; tests/template/test_powers.py holds them to the stack's own bus and table"
 )
 _LAMBDA_READS = (
     "Lambda reads the streams with it, and the local world's poller in its own name; the dead"
@@ -216,6 +216,12 @@ NOT_SHOWN: dict[Power, str] = {
         for table in ("AccountsTable", "SessionsTable")
     },
     Power("tokens", "SendAuditEvents", "events:PutEvents", "EventBus"): _OFF_BY_DEFAULT,
+    **{
+        Power(
+            "publish", "MakeSessionsForReminders", f"dynamodb:{verb}", "SessionsTable"
+        ): _OFF_BY_DEFAULT
+        for verb in ("PutItem", "GetItem")
+    },
     Power(
         "publish", "TellWhereAStreamStopped", "sqs:SendMessage", "PublishDeadLetterQueue"
     ): _LAMBDA_READS,

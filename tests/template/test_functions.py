@@ -41,6 +41,14 @@ MAY_BE_EMPTY = {
     "callback": {"PUBLIC_BASE_URL"},
     "sessions": {"PUBLIC_BASE_URL", "SCOPES_OPTIONAL", "RETURN_ORIGINS", "COMPLETION"},
     "tokens": {"EVENT_BUS"},  # with AuditEvents=on
+    "publish": {  # with ReminderLinks=on
+        "REMINDER_LINKS",
+        "SESSIONS_TABLE",
+        "APP_REGISTRATIONS",
+        "SCOPES_REQUIRED",
+        "SCOPES_OPTIONAL",
+        "PUBLIC_BASE_URL",
+    },
     "webhook": {"VERIFICATION_FILES"},
 }
 # HTTP API gives up after 30 s, which cannot be raised.

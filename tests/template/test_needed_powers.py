@@ -49,6 +49,7 @@ def test_what_cannot_be_shown_is_little_and_has_a_reason(plain: dict[str, Any]) 
         "ReadStreams",
         "TellWhereAStreamStopped",
         "SendAuditEvents",
+        "MakeSessionsForReminders",
         "RemindFunctionEventInvokeConfigOnFailureSQSPolicy",
         "RemindFunctionDailyLambdaPolicy",
         "RemindFunctionDailySQSPolicy",

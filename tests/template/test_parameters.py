@@ -221,6 +221,8 @@ def test_answers_that_do_not_go_together_are_refused(template: dict[str, Any]) -
 
     assert said == {
         "Completion app needs ReturnOrigins, since the browser brings the completion code there.",
+        "ReminderLinks needs Completion browser, since a link that your app completes begins in"
+        " your app.",
         "CustomDomainName needs CertificateArn.",
         "Give CustomDomainName or PublicBaseUrl, not both.",
         "CertificateArn is for CustomDomainName, which is empty.",

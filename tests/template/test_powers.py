@@ -245,6 +245,8 @@ MATRIX: dict[str, dict[str, Row]] = {
             naming("pk sk rb os ns nd gs ut au ul ev"),
         ),
         "NoteInTimelines": ("dynamodb:PutItem", "AccountsTable", NOTING),
+        # With ReminderLinks=on alone.
+        "MakeSessionsForReminders": ("dynamodb:PutItem dynamodb:GetItem", "SessionsTable", ALWAYS),
         "TellWhereAStreamStopped": ("sqs:SendMessage", "PublishDeadLetterQueue", ALWAYS),
     },
     "remind": TABLES_KEY

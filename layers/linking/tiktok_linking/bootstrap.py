@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tiktok_linking.reminding import Reminding
     from tiktok_linking.removing import Removing
     from tiktok_linking.renewal import Renewal
+    from tiktok_linking.requesting import RelinkLinks, Stack
     from tiktok_linking.rescuing import Rescuing
     from tiktok_linking.unlinking import Unlinking
     from tiktok_linking.vending import VendedToken, Vending
@@ -381,7 +382,29 @@ def publishing() -> Publishing:
     from tiktok_linking.publishing import Publishing
 
     bus = EventBridgeBus(_client("events"), settings().event_bus)
-    return Publishing(bus=bus, timeline=timeline())
+    return Publishing(bus=bus, timeline=timeline(), links=_reminder_links())
+
+
+def _reminder_links() -> RelinkLinks | None:
+    if not settings().reminder_links:
+        return None
+    from tiktok_linking.requesting import RelinkLinks
+
+    return RelinkLinks(sessions=sessions(), stack=stack(), base_url=public_base_url(""), now=now)
+
+
+def stack() -> Stack:
+    """What this deployment allows a link session to ask for."""
+    from tiktok_linking.requesting import Stack
+
+    read = settings()
+    return Stack(
+        registrations=tuple(read.app_registrations),
+        scopes_required=read.scopes_required,
+        scopes_optional=read.scopes_optional,
+        return_origins=read.return_origins,
+        completion=read.completion,
+    )
 
 
 @functools.cache

@@ -437,6 +437,17 @@ class PastEvents(Protocol):
         """A page of an account's events, newest first, and the place of its last."""
 
 
+class ReadyLinks(Protocol):
+    """Where the stack is told to: links that an owner can follow at once."""
+
+    def for_owner(self, account: Account, reminder: Reminder, *, named: str) -> str | None:
+        """The address of a relink session, the same for the same ``named``; None if none can be.
+
+        Raises:
+            StoreUnavailable: safe to repeat.
+        """
+
+
 class EventBus(Protocol):
     """Where events go out."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tiktok_linking.accounts import (
@@ -24,7 +24,7 @@ from tiktok_linking.accounts import (
 from tiktok_linking.circuit import Circuit, Trouble
 from tiktok_linking.errors import ActionBy
 from tiktok_linking.events import FAILING_AFTER, Event, EventType, event_id
-from tiktok_linking.ports import EventBus, Timeline
+from tiktok_linking.ports import EventBus, ReadyLinks, Timeline
 from tiktok_linking.sessions import ACTION_BY, LinkSession
 
 logger = logging.getLogger("tiktok_linking.publishing")
@@ -82,6 +82,8 @@ class Publishing:
 
     bus: EventBus
     timeline: Timeline
+    links: ReadyLinks | None = None
+    """Only where reminders shall carry a link."""
 
     def publish(self, change: Change) -> Sequence[Event]:
         """Send what a change means, note it, and bring the accounts' index copies up to date.
@@ -112,9 +114,9 @@ class Publishing:
         else:
             events += _of_grant(change, [a for a in accounts if a not in ended])
         events += [_unlinked(account, grant, accounts) for account in tellable]
-        self.bus.send(events)
+        self.bus.send([self._with_link(event, change, accounts) for event in events])
         for event in events:
-            self.timeline.note(event)
+            self.timeline.note(event)  # without a link: whoever reads a timeline is not its owner
         for account in ended:
             if account in tellable or not account.is_waiting:
                 self.timeline.mark_told(account, waits=account not in tellable)
@@ -122,6 +124,19 @@ class Publishing:
             if grant is not None and account.unlinked_at is None and _is_behind(account, grant):
                 self.timeline.copy_grant(account, grant)
         return events
+
+    def _with_link(
+        self, event: Event, change: AccountChange | GrantChange, accounts: Sequence[Account]
+    ) -> Event:
+        """A reminder with the link that its owner follows, where the stack is told to make one."""
+        if self.links is None or event.type is not EventType.RELINK_DUE:
+            return event
+        account = next((a for a in accounts if a.id == event.account_id), None)
+        reminder = change.after.reminded if isinstance(change, AccountChange) else None
+        if account is None or reminder is None or account.unlinked_at is not None:
+            return event
+        url = self.links.for_owner(account, reminder, named=event.event_id)
+        return replace(event, detail={**event.detail, "relink_url": url}) if url else event
 
 
 def _is_behind(account: Account, grant: Grant) -> bool:

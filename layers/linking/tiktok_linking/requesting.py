@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from tiktok_linking.accounts import Account
+from tiktok_linking.accounts import Account, Reminder
 from tiktok_linking.callers import Caller
 from tiktok_linking.errors import InvalidRequest
 from tiktok_linking.oauth import BASIC_SCOPE
-from tiktok_linking.ports import SessionRequest
+from tiktok_linking.ports import Idempotency, SessionRequest, Sessions
 from tiktok_linking.return_urls import is_allowed
 from tiktok_linking.sessions import Completion, LinkSession, SessionStatus, new_session_id
+
+logger = logging.getLogger("tiktok_linking.requesting")
+
+READY_FOR = timedelta(days=7)
+"""How long the link of a reminder works: until somebody has read their mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,49 @@ def relink_session(
     )
     session = new_session(bound, caller=caller, stack=stack, now=now)
     return replace(session, relink_account_id=account.id)
+
+
+@dataclass(frozen=True, slots=True)
+class RelinkLinks:
+    """Makes the links that reminders carry, where the stack is told to. Implements ReadyLinks.
+
+    The session ends well only with the same TikTok account, for the same end user.
+    """
+
+    sessions: Sessions
+    stack: Stack
+    base_url: str
+    now: Callable[[], datetime]
+
+    def for_owner(self, account: Account, reminder: Reminder, *, named: str) -> str | None:
+        """See ports.ReadyLinks."""
+        now = self.now()
+        wanted = SessionRequest(
+            end_user_id=account.end_user_id,
+            end_user_label=None,
+            tenant_id=account.tenant_id,
+            app_registration=account.registration,
+            scopes_required=None,
+            scopes_optional=None,
+            return_url=None,
+            completion=None,
+            expires_in=min(READY_FOR, reminder.relink_by - now),
+            locale=None,
+            metadata={},
+            switch_account=False,
+        )
+        if wanted.expires_in <= timedelta(0):
+            return None  # told late, and the date has passed since
+        try:
+            session = relink_session(
+                wanted, account, caller=Caller("publish"), stack=self.stack, now=now
+            )
+        except InvalidRequest as error:
+            logger.warning("reminder without a link", extra={"why": str(error)})
+            return None
+        key = hashlib.sha256(f"reminder {named}".encode()).hexdigest()
+        made = self.sessions.create(session, idempotency=Idempotency(key, key))
+        return f"{self.base_url}/connect/{made.id}"
 
 
 def _scopes(wanted: SessionRequest, stack: Stack) -> tuple[tuple[str, ...], tuple[str, ...]]:

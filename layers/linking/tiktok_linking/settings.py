@@ -132,6 +132,7 @@ class Settings:
     event_bus: str = ""
     timeline: timedelta = timedelta(days=90)
     reminder_days: tuple[int, ...] = (30, 14, 7, 1)
+    reminder_links: bool = False
     tombstone: timedelta = timedelta(days=30)
 
     @classmethod
@@ -176,6 +177,7 @@ class Settings:
             event_bus=env.get("EVENT_BUS", ""),
             timeline=timedelta(days=read.number("TIMELINE_DAYS", 90)),
             reminder_days=read.days("REMINDER_DAYS", (30, 14, 7, 1)),
+            reminder_links=read.switch("REMINDER_LINKS"),
             tombstone=timedelta(days=read.number("TOMBSTONE_DAYS", 30)),
         )
         if problems:
@@ -193,6 +195,12 @@ def _is_on_lambda(env: Mapping[str, str]) -> bool:
 class _Reader:
     env: Mapping[str, str]
     problems: list[str]
+
+    def switch(self, name: str) -> bool:
+        value = self.env.get(name) or "off"
+        if value not in ("on", "off"):
+            self.problems.append(f"{name} is neither on nor off")
+        return value == "on"
 
     def number(self, name: str, default: int) -> int:
         value = self.env.get(name) or str(default)
