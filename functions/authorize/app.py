@@ -139,10 +139,14 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     pages = Pages("the app", context.aws_request_id, bootstrap.now())
     try:
         request = Request.from_event(event)
+        settings = bootstrap.settings()
         pages = replace(
             pages,
-            app_name=bootstrap.settings().app_name,
+            app_name=settings.app_name,
+            brand=settings.brand,
             browser=browser_of(request.cookies) or pages.browser,
+            accept_language=request.headers.get("accept-language", ""),
+            user_agent=request.headers.get("user-agent", ""),
         )
         route = PAGES.get(request.route)
         return (pages.not_found() if route is None else route(request, pages)).as_event()

@@ -136,8 +136,10 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return serve(served, event, context.aws_request_id, caller_of=bootstrap.caller_of)
     pages = Pages("the app", context.aws_request_id, bootstrap.now())
     try:
-        pages = replace(pages, app_name=bootstrap.settings().app_name)
+        settings = bootstrap.settings()
+        pages = replace(pages, app_name=settings.app_name, brand=settings.brand)
         request = Request.from_event(event)
+        pages = replace(pages, accept_language=request.headers.get("accept-language", ""))
         if request.route != CALLBACK:
             return pages.not_found().as_event()
         if request.is_prefetch:

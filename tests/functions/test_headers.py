@@ -243,6 +243,7 @@ def test_what_is_kept_is_shown_as_text_and_nothing_else(knocks: list[Knock]) -> 
         }, str(knock)
         assert page.attributes <= {
             *("lang", "dir", "charset", "name", "content", "nonce", "class", "href", "aria-hidden"),
+            *("role", "target", "rel"),
         }, str(knock)
         shown |= {knock.how} if STORED in page.text else set()
         assert "stored" not in json.dumps([knock.answer["headers"], knock.answer.get("cookies")])

@@ -37,8 +37,8 @@ OF_EVERY_FUNCTION = {
 }
 # What a function reads where it is there. Everything else a function has, it needs.
 MAY_BE_EMPTY = {
-    "authorize": {"PUBLIC_BASE_URL"},
-    "callback": {"PUBLIC_BASE_URL"},
+    "authorize": {"PUBLIC_BASE_URL", "ACCENT_COLOR", "APP_LOGO"},
+    "callback": {"PUBLIC_BASE_URL", "ACCENT_COLOR"},
     "sessions": {"PUBLIC_BASE_URL", "SCOPES_OPTIONAL", "RETURN_ORIGINS", "COMPLETION"},
     "tokens": {"EVENT_BUS"},  # with AuditEvents=on
     "publish": {  # with ReminderLinks=on

@@ -2,7 +2,8 @@
 
 Where things are, from the inside out:
 
-* ``errors``, ``accounts``, ``sessions``, ``schedule``: the words of the domain as plain values.
+* ``errors``, ``accounts``, ``sessions``, ``schedule``, ``brand``: the words of the domain as plain
+  values.
 * ``oauth``, ``webhook``: TikTok's protocol without a socket: build a request, read an answer.
 * ``ports``: what the use cases need from the world, as Protocols.
 * ``renewal``: the only code that spends a refresh token.

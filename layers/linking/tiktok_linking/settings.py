@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from tiktok_linking.brand import MOST_LOGO_CHARACTERS, Brand, is_color, is_logo
 from tiktok_linking.callers import Tenant, read_caller_tenants
 from tiktok_linking.oauth import is_scope
 from tiktok_linking.return_urls import is_origin
@@ -81,6 +82,8 @@ MAY_BE_EMPTY = (
     "SCOPES_OPTIONAL",
     "RETURN_ORIGINS",
     "APP_NAME",
+    "ACCENT_COLOR",
+    "APP_LOGO",
     "VERIFICATION_FILES",
     "COMPLETION",
 )
@@ -108,6 +111,7 @@ class Settings:
 
     function: str
     app_name: str = "the app"
+    brand: Brand = field(default_factory=Brand)
     public_base_url: str = ""
     app_registrations: Mapping[str, str] = field(default_factory=dict)
     scopes_required: tuple[str, ...] = ()
@@ -153,6 +157,7 @@ class Settings:
         settings = cls(
             function=function,
             app_name=env.get("APP_NAME") or "the app",
+            brand=read.brand("ACCENT_COLOR", "APP_LOGO"),
             public_base_url=read.base_url("PUBLIC_BASE_URL"),
             app_registrations=registrations,
             caller_tenants=read.caller_tenants("CALLER_TENANTS", registrations),
@@ -261,6 +266,20 @@ class _Reader:
         if registrations and not named <= registrations.keys():
             self.problems.append(f"{name} names an app registration that is none of the stack's")
         return tenants
+
+    def brand(self, accent_name: str, logo_name: str) -> Brand:
+        """How the pages look; what would break out of a style sheet is refused."""
+        accent, logo = self.env.get(accent_name, ""), self.env.get(logo_name, "")
+        if accent and not is_color(accent):
+            self.problems.append(f"{accent_name} is not a colour such as #0b5fff")
+            accent = ""
+        if logo and not is_logo(logo):
+            self.problems.append(
+                f"{logo_name} is not a PNG, SVG or WebP picture as a data: address in base64 of at"
+                f" most {MOST_LOGO_CHARACTERS} characters"
+            )
+            logo = ""
+        return Brand(accent, logo)
 
     def completion(self, name: str) -> Completion:
         """Unset means the default; what is no mode is not taken for the laxer one in silence."""

@@ -1,7 +1,8 @@
 """The few pages that a person sees, from one small template: no script, no third party.
 
-Texts follow one rule: a title, one sentence of cause, one thing to do. Everything that came from
-outside is escaped here and nowhere else. Headers are the same on every page and redirect.
+Texts follow one rule: a title, one sentence of cause, one thing to do; the catalogue has them in
+each language. Everything that came from outside is escaped here and nowhere else. Headers are the
+same on every page and redirect.
 """
 
 from __future__ import annotations
@@ -9,81 +10,46 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from html import escape
 from urllib.parse import urlencode
 
 from tiktok_linking.accounts import Secret
+from tiktok_linking.brand import Brand
 from tiktok_linking.return_urls import with_result
-from tiktok_linking.sessions import LinkSession, SessionReason, SessionStatus
+from tiktok_linking.sessions import MOST_ATTEMPTS, LinkSession, SessionReason, SessionStatus
+from tiktok_linking.web import frame
+from tiktok_linking.web.catalogue import Language, language_for
 from tiktok_linking.web.http import NOTHING_IS_LOADED, Response, cookie
-
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    # A page in a pop-up must stay reachable for the window that opened it.
-    "Cross-Origin-Opener-Policy": "unsafe-none",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), interest-cohort=()",
-    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
-}
 
 PAGE_COOKIE = "__Host-tlpage"
 PAGE_COOKIE_SECONDS = 3600
+SCOPES_MISSING = "scopes_missing"
+"""Stands as `error` where a person who is linked asks to switch on what is off."""
+
 _FINISHING_TAKES = timedelta(seconds=35)
 """Longer than the callback lives: after that nobody is finishing any more."""
-
-SCOPE_NAMES = {
-    "user.info.basic": "Your display name and profile picture",
-    "user.info.profile": "Your bio, profile links and verification badge",
-    "user.info.stats": "Your follower, like and video counts",
-    "video.list": "Your public videos",
-    "video.publish": "Posting videos to your profile",
-    "video.upload": "Sending drafts to your TikTok inbox",
-}
-
-_STYLE = """
-:root{color-scheme:light dark;--bg:#f6f6f7;--card:#fff;--ink:#18181b;--soft:#52525b;
---line:#d4d4d8;--go:#18181b;--go-ink:#fff;--ok:#15803d;--warn:#a16207}
-@media(prefers-color-scheme:dark){:root{--bg:#0f0f11;--card:#1b1b1f;--ink:#f4f4f5;--soft:#a1a1aa;
---line:#3f3f46;--go:#f4f4f5;--go-ink:#18181b;--ok:#4ade80;--warn:#facc15}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--ink);
-font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
-min-height:100vh;display:flex;align-items:center;justify-content:center;padding:1rem}
-main{background:var(--card);border:1px solid var(--line);border-radius:1rem;padding:2rem 1.75rem;
-width:100%;max-width:27rem}
-h1{font-size:1.375rem;line-height:1.25;margin:0 0 .75rem;text-wrap:balance}
-h2{font-size:.875rem;margin:1.25rem 0 .25rem;color:var(--soft);font-weight:600}
-p{margin:.5rem 0}ul{margin:.25rem 0 1rem;padding-inline-start:1.25rem}li{margin:.125rem 0}
-.soft{color:var(--soft);font-size:.9375rem}
-.mark{display:inline-flex;align-items:center;justify-content:center;width:3rem;height:3rem;
-border-radius:50%;border:2px solid currentColor;font-size:1.375rem;margin-bottom:1rem}
-.ok{color:var(--ok)}.warn{color:var(--warn)}
-a{color:inherit;text-underline-offset:.2em}
-a.go{display:block;text-align:center;text-decoration:none;font-weight:600;background:var(--go);
-color:var(--go-ink);border:2px solid var(--go);border-radius:.625rem;padding:.75rem 1rem;
-min-height:2.75rem;margin-top:1.5rem}
-a.back{display:inline-block;margin-top:1rem;padding:.25rem 0;min-height:1.5rem}
-a:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
-details{margin-top:1.5rem;border-top:1px solid var(--line);padding-top:1rem}
-summary{cursor:pointer;font-size:.9375rem;color:var(--soft);padding:.25rem 0}
-footer{margin-top:1.25rem;font-size:.8125rem;color:var(--soft)}
-@media(forced-colors:active){a.go{forced-color-adjust:none;background:LinkText;color:Canvas}}
-"""
-
-_TROUBLE = (
-    "<details><summary>Having trouble?</summary>"
-    "<p class=soft><b>Window blank?</b> Ad or pop-up blockers can stop TikTok's page. Allow pop-ups"
-    " for this site, pause the blocker, or use the full-page link.</p>"
-    "<p class=soft><b>TikTok says the login is wrong?</b> Log in at tiktok.com in a new tab first,"
-    " then come back and try again. {app} cannot see or change your password.</p></details>"
+_HURRY = timedelta(minutes=5)
+_MOST_NAME_CHARACTERS = 200
+_MOST_AGENT_CHARACTERS = 512
+_IN_APP = re.compile(
+    r"FBA[NV]|FB_IAB|Instagram|\bLine/|MicroMessenger|Snapchat|Pinterest|LinkedInApp|Twitter"
+    r"|TikTok|musical_ly|BytedanceWebview|KAKAOTALK|; wv\)|\((iPhone|iPad)(?!.* Safari/)",
 )
+"""What browsers inside other apps say of themselves. A guess: it adds a hint, never takes away."""
+
+_FAILURES = {
+    SessionReason.PROVIDER_REFUSED: ("refused", "refused.again"),
+    SessionReason.APP_MISCONFIGURED: ("misconfigured", None),
+    SessionReason.SCOPE_NOT_GRANTED: ("permission", "partial.fix"),
+    SessionReason.ACCOUNT_MISMATCH: ("other_account", "again"),
+    SessionReason.USER_MISMATCH: ("other_user", None),
+}
+"""Which texts tell of a failure, and what its button says, if trying again helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +61,9 @@ class Pages:
     now: datetime
     browser: Secret = field(default_factory=lambda: Secret(secrets.token_urlsafe(32)))
     """What this browser is known by, from its page cookie: buttons work in no other."""
+    brand: Brand = field(default_factory=Brand)
+    accept_language: str = ""
+    user_agent: str = field(default="", repr=False)
 
     # -- where a session stands -----------------------------------------------------------------
 
@@ -114,9 +83,7 @@ class Pages:
         if attempt is not None and attempt.used_at is not None and not is_its_own:
             attempt = None  # what happened since is another browser's
         if session.reason is SessionReason.CANCELLED_BY_TEAM:
-            return self._problem(
-                410, "This link was withdrawn", f"{self._app()} has cancelled it.", back=session
-            )
+            return self._problem(410, "withdrawn", session)
         is_under_way = status in (SessionStatus.STARTED, SessionStatus.AWAITING_COMPLETION)
         if session.expires_at <= self.now and not is_under_way:
             return self.expired(session)
@@ -140,9 +107,7 @@ class Pages:
         if status is SessionStatus.EXPIRED:
             return self.expired(session)
         if status is SessionStatus.CANCELLED:
-            return self._problem(
-                200, "You cancelled", "Nothing was connected.", retry=session, back=session
-            )
+            return self._problem(200, "cancelled", session, again="again")
         if status is SessionStatus.FAILED:
             return self._failed(session)
         if attempt.used_at + _FINISHING_TAKES < self.now:
@@ -150,259 +115,239 @@ class Pages:
         return self._finishing(session)
 
     def _connect(self, session: LinkSession) -> Response:
-        app = self._app()
-        label = session.end_user_label
-        whom = f" as {_name(masked(label))}" if label else ""
+        if len(session.attempts) >= MOST_ATTEMPTS:
+            return self.too_many(session)  # the button would only lead there
+        words = self._words(session)
+        whose = words.say("connect.whose")
+        if session.end_user_label:
+            whose = words.say("connect.whose_as", label=_name(masked(session.end_user_label)))
         left = session.expires_at - self.now
         hurry = ""
-        if left < timedelta(minutes=5):
+        if left < _HURRY:
             minutes = max(1, int(left.total_seconds() // 60))
-            unit = "minute" if minutes == 1 else "minutes"
-            hurry = f"<p class=soft>This link works for {minutes} more {unit}.</p>"
+            hurry = f"<p class=soft>{words.count('connect.minutes_left', minutes)}</p>"
         body = (
-            f"<h1>Connect your TikTok account</h1>"
-            f"<p>You are linking TikTok to <b>{app}</b>{whom}. Not you? Close this page.</p>"
-            + _scope_list(f"{app} needs", session.scopes_required)
-            + _scope_list("You can switch off", session.scopes_optional)
-            + f"<p class=soft>TikTok will ask you to log in. {app} never sees your TikTok"
-            " password.</p>"
+            f"<h1>{words.say('connect.title')}</h1><p>{whose}</p>"
+            + words.scopes("connect.needs", session.scopes_required)
+            + words.scopes("connect.may_refuse", session.scopes_optional)
+            + f"<p class=soft>{words.say('connect.password')}</p>"
             + hurry
-            + _go(authorize_path(session, self.browser), "Continue with TikTok")
-            + self._back(session, "Cancel and go back to", error="cancelled")
-            + _TROUBLE.format(app=app)
+            + (self._in_app_hint(session, words) if self.is_in_app else "")
+            + _go(authorize_path(session, self.browser), words.say("connect.continue"))
+            + _back(session, words.say("connect.cancel"), error="cancelled")
+            + _trouble(words, session)
         )
-        return self._page(200, "Connect your TikTok account", body)
+        return self._page(200, "connect", body, words)
+
+    @property
+    def is_in_app(self) -> bool:
+        """Whether this looks like the browser inside another app."""
+        agent = self.user_agent[:_MOST_AGENT_CHARACTERS]
+        return bool(_IN_APP.search(agent))
+
+    def _in_app_hint(self, session: LinkSession, words: _Words) -> str:
+        """A way out for those whom TikTok may bring back elsewhere; the button stays."""
+        address = f'<a href="/connect/{escape(session.id)}">{words.say("in_app.address")}</a>'
+        return (
+            f"<div class=note><p><b>{words.say('in_app.title')}</b></p>"
+            f"<p class=soft>{words.say('in_app.why')} {address}</p></div>"
+        )
 
     def _success(self, session: LinkSession) -> Response:
-        name = (
-            f" as <b><bdi>{escape(session.display_name)}</bdi></b>" if session.display_name else ""
+        words = self._words(session)
+        is_partial = bool(session.missing_scopes)
+        page = "partial" if is_partial else "success"
+        done = words.say(f"{page}.done")
+        if session.display_name:
+            done = words.say(f"{page}.done_as", name=_name(session.display_name))
+        body = (
+            _who(session.display_name)
+            + (_mark("warn", "!") if is_partial else _mark("ok", "✓"))
+            + f"<div role=status><h1>{words.say(f'{page}.title')}</h1><p>{done}</p></div>"
+            + words.scopes("partial.off", session.missing_scopes)
+            + words.scopes("success.allowed", session.granted_scopes)
         )
-        granted = _scope_list("Allowed", session.granted_scopes)
-        if session.missing_scopes:
-            body = (
-                _mark("warn", "!")
-                + "<h1>Connected, but some permissions are off</h1>"
-                + f"<p>TikTok is connected{name}.</p>"
-                + _scope_list("Switched off", session.missing_scopes)
-                + granted
-            )
-            title = "Connected, but some permissions are off"
+        if not session.return_url:
+            hint = f"<p>{words.say('partial.how')}</p>" if is_partial else ""
+            body += f"{hint}<p class=soft>{words.say('success.close')}</p>"
+            return self._page(200, page, body, words)
+        url = with_result(session.return_url, link_session=session.id)
+        if is_partial:
+            # Only the product can make a session that relinks: it is told what is wished.
+            fix = with_result(session.return_url, link_session=session.id, error=SCOPES_MISSING)
+            body += _go(fix, words.say("partial.fix"))
+            body += _or(url, words.say("partial.go_on"))
         else:
-            body = _mark("ok", "✓") + f"<h1>TikTok connected</h1><p>Connected{name}.</p>" + granted
-            title = "TikTok connected"
-        if session.return_url:
-            url = with_result(session.return_url, link_session=session.id)
-            body += _go(url, f"Continue to {self._app()}")
-        else:
-            body += "<p class=soft>You can close this window.</p>"
-        return self._page(200, title, body)
+            body += _go(url, words.say("success.continue"))
+        return self._page(200, page, body, words)
 
     def _finishing(self, session: LinkSession) -> Response:
-        body = (
-            "<h1>Finishing up…</h1><p>TikTok has answered and your account is being connected.</p>"
-            + _go(f"/connect/{session.id}", "Continue")
+        words = self._words(session)
+        body = _said(words, "finishing") + _go(
+            f"/connect/{session.id}", words.say("finishing.continue")
         )
-        return self._page(200, "Finishing up…", body)
+        return self._page(200, "finishing", body, words)
 
     def _to_be_completed(self, session: LinkSession, release: Secret) -> Response:
         """Back from TikTok in the right browser; the product has not finished yet."""
-        body = (
-            "<h1>One more step</h1>"
-            f"<p>TikTok has answered. {self._app()} finishes the connection.</p>"
-            + self._to_the_product(session, release)
-        )
-        return self._page(200, "One more step", body)
+        words = self._words(session)
+        body = _said(words, "step") + self._to_the_product(session, release, words)
+        return self._page(200, "step", body, words)
 
     def _different_browser(self, session: LinkSession, release: Secret | None) -> Response:
+        words = self._words(session)
         # Through the connect page: whoever starts here must read whose link this is.
         again = f"/connect/{session.id}?anew=1" if session.can_start(self.now) else None
+        here = words.say("start_again_here")
         if release is not None:
             return self._problem(
                 400,
-                "Finish in the browser you started in",
-                "TikTok brought you back in another browser or app. Continue in"
-                f" {self._app()}; you may need to sign in there.",
-                extra=self._to_the_product(session, release)
-                + (f'<a class=back href="{escape(again)}">Start again here</a>' if again else ""),
+                "elsewhere",
+                session,
+                why=words.say("elsewhere.continue"),
+                extra=self._to_the_product(session, release, words)
+                + (f'<a class=back href="{escape(again)}">{here}</a>' if again else ""),
+                leads_back=False,
             )
         return self._problem(
             400,
-            "Finish in the browser you started in",
-            "TikTok brought you back in another browser or app. Go back to the one you started in,"
-            " or start again here.",
-            extra=_go(again, "Start again here") if again else "",
-            back=session,
+            "elsewhere",
+            session,
+            why=words.say("elsewhere.go_back" if again else "elsewhere.only_back"),
+            extra=_go(again, here) if again else "",
         )
 
-    def _to_the_product(self, session: LinkSession, release: Secret) -> str:
+    def _to_the_product(self, session: LinkSession, release: Secret, words: _Words) -> str:
         """The one link that carries a completion code: to the product, on a click."""
         if session.return_url is None:
             return ""
         code = release.reveal()
         url = with_result(session.return_url, link_session=session.id, completion_code=code)
-        return _go(url, f"Continue in {self._app()}")
+        return _go(url, words.say("continue_in"))
 
     def _failed(self, session: LinkSession) -> Response:
-        app = self._app()
-        texts = {
-            SessionReason.PROVIDER_REFUSED: (
-                "TikTok did not allow this account",
-                "TikTok decides this by country, age and account. Nothing was connected.",
-                "Try another TikTok account",
-            ),
-            SessionReason.APP_MISCONFIGURED: (
-                "This app is not set up right",
-                f"Please tell {app} support. Nothing was connected.",
-                "",
-            ),
-            SessionReason.SCOPE_NOT_GRANTED: (
-                "A needed permission is off",
-                f"{app} cannot work without it, so nothing was connected.",
-                "Fix permissions",
-            ),
-            SessionReason.ACCOUNT_MISMATCH: (
-                "That is a different TikTok account",
-                "This connection belongs to another account, which is unchanged. Switch account in"
-                " TikTok and try again.",
-                "Try again",
-            ),
-            SessionReason.USER_MISMATCH: (
-                "Signed in as someone else",
-                f"This request was started for another {app} account. Nothing was connected.",
-                "",
-            ),
-        }
-        title, cause, again = texts.get(
-            session.reason or SessionReason.PROVIDER_UNAVAILABLE,
-            ("TikTok had a problem", "Wait a few minutes and try again.", "Try again"),
-        )
-        missing = (
-            _scope_list("Switched off", session.missing_scopes)
-            if session.reason is SessionReason.SCOPE_NOT_GRANTED
-            else ""
-        )
-        return self._problem(
-            200,
-            title,
-            cause,
-            extra=missing,
-            retry=session if again else None,
-            retry_text=again,
-            back=session,
-        )
+        reason = session.reason or SessionReason.PROVIDER_UNAVAILABLE
+        page, again = _FAILURES.get(reason, ("tiktok", "again"))
+        missing = ""
+        if reason is SessionReason.SCOPE_NOT_GRANTED:
+            missing = self._words(session).scopes("partial.off", session.missing_scopes)
+        return self._problem(200, page, session, again=again, extra=missing)
 
     # -- pages without a session's trust --------------------------------------------------------
 
     def expired(self, session: LinkSession | None = None) -> Response:
         """The time to start is over."""
-        how_long = ""
+        words = self._words(session)
+        why = words.say("expired.why")
         if session is not None:
             minutes = int((session.expires_at - session.created_at).total_seconds() // 60)
-            how_long = f"Links work for {minutes} minutes. " if minutes else ""
-        return self._problem(
-            410,
-            "This link has expired",
-            f"{how_long}Go back to {self._app()} and start again.",
-            retry=session,
-            back=session,
-        )
+            hours, rest = divmod(minutes, 60)
+            if minutes:
+                unit, number = ("minutes", minutes) if rest or hours < 2 else ("hours", hours)
+                why = f"{words.count(f'expired.{unit}', number)} {why}"
+        return self._problem(410, "expired", session, why=why, again="again")
 
     def already_used(self, session: LinkSession | None = None) -> Response:
         """Finished, and this browser was not the one that did it."""
-        return self._problem(
-            409,
-            "This is already finished",
-            f"There is nothing more to do here. Go back to {self._app()}.",
-            back=session,
-        )
+        return self._problem(409, "used", session)
 
     def too_many(self, session: LinkSession | None = None) -> Response:
         """More attempts than one session allows."""
-        return self._problem(
-            429, "Too many tries", f"Go back to {self._app()} and start again.", back=session
-        )
+        return self._problem(429, "too_many", session)
 
     def not_found(self) -> Response:
         """No such session."""
-        return self._problem(
-            404, "This link is not valid", f"Go back to {self._app()} and start again."
-        )
+        return self._problem(404, "not_found")
 
     def bad_return(self) -> Response:
         """A callback that belongs to no attempt of ours."""
-        return self._problem(
-            400,
-            "This answer belongs to no link",
-            f"It may be old or incomplete. Go back to {self._app()} and start again.",
-        )
+        return self._problem(400, "bad_return")
 
     def defect(self) -> Response:
         """Something of ours broke."""
-        return self._problem(
-            500, "Something went wrong", "Wait a moment and try again. Nothing was lost."
-        )
+        return self._problem(500, "defect")
 
     # -- the frame ------------------------------------------------------------------------------
 
-    def _app(self) -> str:
-        return escape(self.app_name)
-
-    def _back(self, session: LinkSession | None, text: str, *, error: str | None = None) -> str:
-        if session is None or not session.return_url:
-            return ""
-        result = {"link_session": session.id} | ({"error": error} if error else {})
-        url = with_result(session.return_url, **result)
-        return f'<a class=back href="{escape(url)}">{text} {self._app()}</a>'
+    def _words(self, session: LinkSession | None) -> _Words:
+        locale = session.locale if session is not None else None
+        return _Words(language_for(locale, self.accept_language), _isolated(self.app_name))
 
     def _problem(
         self,
         status: int,
-        title: str,
-        cause: str,
+        page: str,
+        session: LinkSession | None = None,
         *,
+        why: str | None = None,
         extra: str = "",
-        retry: LinkSession | None = None,
-        retry_text: str = "Try again",
-        back: LinkSession | None = None,
+        again: str | None = None,
+        leads_back: bool = True,
     ) -> Response:
-        """``title`` and ``cause`` are our own words, with names already escaped."""
-        again = ""
-        if retry is not None and retry.can_start(self.now):
-            again = _go(authorize_path(retry, self.browser), retry_text)
+        """What went wrong, one thing to do, and the way back. ``why`` and ``extra`` are HTML."""
+        words = self._words(session)
+        retry = ""
+        if again is not None and session is not None and session.can_start(self.now):
+            retry = _go(authorize_path(session, self.browser), words.say(again))
         error = None
-        if back is not None and back.reason is not None:
-            cancelled = back.reason is SessionReason.USER_CANCELLED
-            error = "cancelled" if cancelled else back.reason.value
+        if session is not None and session.reason is not None:
+            cancelled = session.reason is SessionReason.USER_CANCELLED
+            error = "cancelled" if cancelled else session.reason.value
         body = (
             _mark("warn", "!")
-            + f"<h1>{title}</h1><p>{cause}</p>"
+            + f"<div role=alert><h1>{words.say(f'{page}.title')}</h1>"
+            + f"<p>{why or words.say(f'{page}.why')}</p></div>"
             + extra
-            + again
-            + self._back(back, "Back to", error=error)
-            + f"<footer>Support code: {escape(self.request_id)}</footer>"
+            + retry
+            + (_back(session, words.say("back"), error=error) if leads_back else "")
+            + _trouble(words, session)
+            + f"<footer>{words.say('support_code', code=_isolated(self.request_id))}</footer>"
         )
-        return self._page(status, title, body)
+        return self._page(status, page, body, words)
 
-    def _page(self, status: int, title: str, body: str) -> Response:
-        nonce = secrets.token_urlsafe(16)
-        html = (
-            '<!doctype html><html lang="en" dir="ltr"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            '<meta name="robots" content="noindex">'
-            f'<title>{title} · {self._app()}</title><style nonce="{nonce}">{_STYLE}</style></head>'
-            f"<body><main>{body}</main></body></html>"
+    def _page(self, status: int, page: str, body: str, words: _Words) -> Response:
+        response = frame.page(
+            status,
+            title=words.say(f"{page}.title"),
+            body=body,
+            app=self.app_name,
+            language=words.language,
+            brand=self.brand,
         )
-        headers = _HEADERS | {
-            "Content-Type": "text/html; charset=utf-8",
-            "Content-Security-Policy": f"{NOTHING_IS_LOADED}; style-src 'nonce-{nonce}'",
-        }
+        if "/authorize?" not in body:
+            return response
         known = cookie(PAGE_COOKIE, self.browser.reveal(), max_age_seconds=PAGE_COOKIE_SECONDS)
-        return Response(status, html, headers, (known,) if "/authorize?" in body else ())
+        return replace(response, cookies=(known,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """One language, and the product's name for every text that has it."""
+
+    language: Language
+    app: str
+
+    def say(self, key: str, **values: str) -> str:
+        return self.language.say(key, app=self.app, **values)
+
+    def count(self, key: str, number: int) -> str:
+        return self.language.count(key, number)
+
+    def scopes(self, title: str, scopes: tuple[str, ...]) -> str:
+        """What TikTok is asked for, in plain words where there are some."""
+        if not scopes:
+            return ""
+        items = "".join(f"<li>{self._scope(scope)}</li>" for scope in scopes)
+        return f"<h2>{self.say(title)}</h2><ul>{items}</ul>"
+
+    def _scope(self, scope: str) -> str:
+        key = f"scope.{scope}"
+        return self.say(key) if self.language.has(key) else _isolated(scope)
 
 
 def redirect(location: str, *, status: int = 303, cookies: tuple[str, ...] = ()) -> Response:
     """Send the browser on; 303 turns whatever came in into a clean GET."""
-    headers = _HEADERS | {
+    headers = frame.HEADERS | {
         "Location": location,
         "Content-Security-Policy": NOTHING_IS_LOADED,
     }
@@ -437,20 +382,68 @@ def masked(label: str) -> str:
     return f"{name[:1]}•••@{domain}" if at and name and domain else label
 
 
+def initials(name: str) -> str:
+    """One or two letters for a name; two only in scripts with capitals, where that is the custom.
+
+    Empty for a name without a letter or digit.
+    """
+    letters = [next((one for one in word if one.isalnum()), "") for word in name.split()]
+    found = [one for one in letters if one]
+    has_capitals = bool(found) and all(one.lower() != one.upper() for one in found)
+    chosen = found[:1] + (found[-1:] if len(found) > 1 and has_capitals else [])
+    return "".join(one.upper() for one in chosen)
+
+
+def _isolated(text: str) -> str:
+    """Words from outside, kept from turning the direction of the sentence around them."""
+    return f"<bdi>{escape(text)}</bdi>"
+
+
 def _name(text: str) -> str:
-    """A name from outside, kept from turning the direction of the sentence around it."""
-    return f"<b><bdi>{escape(text)}</bdi></b>"
+    return f"<b>{_isolated(text[:_MOST_NAME_CHARACTERS])}</b>"
 
 
-def _scope_list(title: str, scopes: tuple[str, ...]) -> str:
-    if not scopes:
+def _who(name: str | None) -> str:
+    """Initials, since a picture would be asked of TikTok's servers."""
+    short = initials(name or "")
+    return f'<div class="mark who" aria-hidden=true>{escape(short)}</div>' if short else ""
+
+
+def _said(words: _Words, page: str) -> str:
+    title, why = words.say(f"{page}.title"), words.say(f"{page}.why")
+    return f"<div role=status><h1>{title}</h1><p>{why}</p></div>"
+
+
+def _back(session: LinkSession | None, text: str, *, error: str | None) -> str:
+    if session is None or not session.return_url:
         return ""
-    items = "".join(f"<li>{escape(SCOPE_NAMES.get(scope, scope))}</li>" for scope in scopes)
-    return f"<h2>{title}</h2><ul>{items}</ul>"
+    result = {"link_session": session.id} | ({"error": error} if error else {})
+    url = with_result(session.return_url, **result)
+    return f'<a class=back href="{escape(url)}">{text}</a>'
+
+
+def _trouble(words: _Words, session: LinkSession | None) -> str:
+    """The known troubles, folded away; it opens without a script."""
+    full_page = ""
+    if session is not None:
+        full_page = (
+            f' <a href="/connect/{escape(session.id)}" target=_blank rel=noopener>'
+            f"{words.say('trouble.full_page')}</a>"
+        )
+    parts = "".join(
+        f"<p class=soft><b>{words.say(f'trouble.{one}')}</b>"
+        f" {words.say(f'trouble.{one}_help')}{full_page if one == 'blank' else ''}</p>"
+        for one in ("blank", "login", "disconnects")
+    )
+    return f"<details><summary>{words.say('trouble.title')}</summary>{parts}</details>"
 
 
 def _go(url: str, text: str) -> str:
     return f'<a class=go href="{escape(url)}">{text}</a>'
+
+
+def _or(url: str, text: str) -> str:
+    return f'<a class=or href="{escape(url)}">{text}</a>'
 
 
 def _mark(kind: str, sign: str) -> str:
