@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local.configuration import CALLER_TENANTS_FORM
+from tiktok_linking.brand import MOST_LOGO_CHARACTERS, is_color, is_logo
 from tiktok_linking.callers import NO_TENANTS, read_caller_tenants
 from tiktok_linking.oauth import is_scope
 from tiktok_linking.return_urls import is_origin
@@ -16,6 +17,27 @@ from tiktok_linking.settings import NEEDS, Settings
 
 # (parameter, accepted, refused)
 ANSWERS = [
+    (
+        "AccentColor",
+        ["", "#0b5fff", "#FFFFFF"],
+        ["0b5fff", "#fff", "red", "#0b5fff;", "#0b5fff #0b5fff", "rgb(0,0,0)"],
+    ),
+    (
+        "AppLogo",
+        [
+            "",
+            "data:image/svg+xml;base64,PHN2Zy8+",
+            "data:image/png;base64,AA==",
+            "data:image/webp;base64," + "A" * 2000,
+        ],
+        [
+            "https://example.com/logo.svg",
+            "data:image/svg+xml,<svg/>",
+            "data:image/png;base64,",
+            'data:image/png;base64,AA" onerror="x',
+            "data:text/html;base64,AAAA",
+        ],
+    ),
     (
         "AppRegistrations",
         ["default=aw12", "default=aw1234567890abcd,sandbox=sbaw1234567890ab"],
@@ -132,10 +154,25 @@ def test_the_code_accepts_what_the_template_accepts() -> None:
         assert len(Settings.from_env(given).verification_files) == len(answer.split(",")) - (
             not answer
         )
+    assert all(is_color(answer) for answer in accepted["AccentColor"] if answer)
+    assert all(is_logo(answer) for answer in accepted["AppLogo"] if answer)
     for answer in filter(None, accepted["CallerTenants"]):
         assert len(read_caller_tenants(answer)) == len(answer.split(","))
     for answer in accepted["ScopesRequired"] + accepted["ScopesOptional"]:
         assert all(is_scope(scope) for scope in answer.split(",") if scope)
+
+
+def test_a_logo_fits_where_it_is_kept(template: dict[str, Any], functions: dict[str, Any]) -> None:
+    """Lambda keeps 4 KB of variables for a function; half of it is for what else authorize has."""
+    longest = template["Parameters"]["AppLogo"]["MaxLength"]
+    given = {
+        name
+        for name, properties in functions.items()
+        if "APP_LOGO" in properties["Environment"]["Variables"]
+    }
+
+    assert longest == MOST_LOGO_CHARACTERS == 2048
+    assert given == {"authorize"}
 
 
 def test_what_deploys_as_a_map_of_callers_is_read_by_code_and_local_world_alike(

@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from html import escape
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.fakes import samples
 from tests.fakes.clock import NOON
+from tests.fakes.every_page import (
+    COMPLETED,
+    COOKIES,
+    EVERY_PAGE,
+    PAGES,
+    RETURN_URL,
+    of,
+    session,
+    waiting,
+)
 from tiktok_linking.accounts import Secret
+from tiktok_linking.brand import Brand
 from tiktok_linking.sessions import (
+    ATTEMPT_LIFETIME,
     COOKIE_PREFIX,
-    PARKED_FOR,
-    Attempt,
+    MOST_ATTEMPTS,
     LinkSession,
-    ParkedCode,
     SessionReason,
     SessionStatus,
     completion_code,
     secret_hash,
     session_key,
 )
+from tiktok_linking.web.catalogue import DEFAULT, LANGUAGES, PLACEHOLDER, PSEUDO, language
 from tiktok_linking.web.http import Response
 from tiktok_linking.web.pages import (
     PAGE_COOKIE,
+    SCOPES_MISSING,
     Pages,
     browser_of,
+    initials,
     masked,
     page_proof,
     redirect,
 )
 
 CANARY = "\"'><svg onload=alert(1)>&lt;{app}%s"
-COOKIES = {f"{COOKIE_PREFIX}12345678": "cookie"}
-RETURN_URL = "https://app.example.com/settings?tab=links"
-
-PAGES = Pages(app_name="Acme", request_id="request-1", now=NOON)
 
 
 class Page(HTMLParser):
@@ -71,76 +79,8 @@ class Page(HTMLParser):
         self._inside = ""
 
 
-def session(
-    status: SessionStatus = SessionStatus.PENDING,
-    *,
-    reason: SessionReason | None = None,
-    used: bool = True,
-    result_cookie: str | None = None,
-    **changes: object,
-) -> LinkSession:
-    """A session in which this browser has pressed the button."""
-    attempt = Attempt(
-        cookie_hash=secret_hash("cookie" if result_cookie is None else "other"),
-        redirect_uri="https://l/callback",
-        expires_at=NOON + timedelta(minutes=10),
-        used_at=NOON if used else None,
-        result_cookie_hash=None if result_cookie is None else secret_hash(result_cookie),
-    )
-    base = samples.link_session(return_url=RETURN_URL)
-    changed: dict[str, object] = {"status": status, "reason": reason, "attempts": {"a": attempt}}
-    return replace(base, **(changed | changes))  # type: ignore[arg-type]
-
-
 def shown(made: LinkSession, *, own: bool = True, anew: bool = False) -> Page:
     return Page(PAGES.of_session(made, COOKIES if own else {}, anew=anew))
-
-
-COMPLETED = session(
-    SessionStatus.COMPLETED,
-    display_name="Mina Park",
-    account_id="acct_1",
-    granted_scopes=("user.info.basic",),
-)
-FAILURES = [reason for reason in SessionReason if reason is not SessionReason.CANCELLED_BY_TEAM]
-
-Render = Callable[[Pages], Response]
-
-
-def of(made: LinkSession, *, own: bool = True) -> Render:
-    """Render the page of a session, to its own browser or to another."""
-    return lambda pages: pages.of_session(made, COOKIES if own else {})
-
-
-def waiting(*, result_cookie: str | None = None, until: timedelta = PARKED_FOR) -> LinkSession:
-    """A session whose code waits; this browser is the one that came back."""
-    made = session(SessionStatus.AWAITING_COMPLETION, result_cookie=result_cookie)
-    release = completion_code(Secret("cookie"), session_key(made.id))
-    parked = ParkedCode(b"sealed", secret_hash(release.reveal()), "a", NOON + until)
-    return replace(made, parked=parked)
-
-
-EVERY_PAGE: dict[str, Render] = {
-    "connect": of(session(), own=False),
-    "success": of(COMPLETED),
-    "partial success": of(replace(COMPLETED, missing_scopes=("video.list",))),
-    "already used": of(COMPLETED, own=False),
-    "finishing": of(session(SessionStatus.STARTED)),
-    "different browser": of(session(SessionStatus.STARTED, result_cookie="cookie")),
-    "to be completed": of(waiting()),
-    "different browser, to be completed": of(waiting(result_cookie="cookie")),
-    "not completed in time": of(waiting(until=timedelta(0))),
-    "cancelled": of(session(SessionStatus.CANCELLED, reason=SessionReason.USER_CANCELLED)),
-    "withdrawn": of(session(SessionStatus.CANCELLED, reason=SessionReason.CANCELLED_BY_TEAM)),
-    **{reason.value: of(session(SessionStatus.FAILED, reason=reason)) for reason in FAILURES},
-    "expired": lambda pages: pages.expired(session()),
-    "expired, unknown": lambda pages: pages.expired(),
-    "already used, unknown": lambda pages: pages.already_used(),
-    "too many": lambda pages: pages.too_many(),
-    "not found": lambda pages: pages.not_found(),
-    "bad return": lambda pages: pages.bad_return(),
-    "defect": lambda pages: pages.defect(),
-}
 
 
 # -- every page ---------------------------------------------------------------------------------
@@ -176,7 +116,8 @@ def test_every_page_is_html_without_script_or_third_party(name: str) -> None:
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "img", "iframe", "form", "object", "link", "svg", "input"}
-    assert [attrs.get("lang") for tag, attrs in page.tags if tag == "html"] == ["en"]
+    (html,) = [attrs for tag, attrs in page.tags if tag == "html"]
+    assert html == {"lang": "en", "dir": "ltr"}
     assert page.title.endswith(" · Acme")
     assert page.text.count(" · Acme") == 0
     for attrs in (attrs for _, attrs in page.tags):
@@ -267,6 +208,81 @@ def test_a_return_address_stays_inside_its_attribute() -> None:
     assert not [tag for tag, _ in page.tags if tag == "svg"]
 
 
+# -- every language -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tag", [*LANGUAGES, PSEUDO])
+@pytest.mark.parametrize("name", EVERY_PAGE)
+def test_every_page_is_whole_and_light_in_every_language(name: str, tag: str) -> None:
+    """As many attempts, as long a name and as big a logo as may be: below 30 KB."""
+    words = language(tag)
+    branded = Brand("#0b5fff", ("data:image/png;base64," + "A" * 2048)[:2048])
+    pages = replace(PAGES, accept_language=tag, brand=branded, app_name="Ä" * 60)
+    spoken = EVERY_PAGE[name](pages)
+
+    page, plain = Page(spoken), Page(EVERY_PAGE[name](PAGES))
+
+    (html,) = [attrs for kind, attrs in page.tags if kind == "html"]
+    assert html == {"lang": tag, "dir": words.direction}
+    assert len(spoken.body.encode()) < 30 * 1024
+    assert "{" not in page.text
+    assert [t for t, _ in page.tags if t not in ("img", "bdi", "b")] == [
+        t for t, _ in plain.tags if t not in ("bdi", "b")
+    ]
+    assert spoken.status == EVERY_PAGE[name](PAGES).status
+
+
+def test_every_text_of_the_catalogue_is_on_some_page() -> None:
+    """A text that nobody reads would be translated for nothing."""
+    said = " ".join(render(PAGES).body for render in EVERY_PAGE.values())
+
+    unread = []
+    for key, text in language(DEFAULT).texts.items():
+        for form in [text] if isinstance(text, str) else [text["other"]]:
+            parts = PLACEHOLDER.split(form)[::2]
+            unread += [key] if not all(escape(part, quote=False) in said for part in parts) else []
+    assert unread == []
+
+
+def test_the_sessions_language_comes_before_the_browsers() -> None:
+    made = session(used=False, locale="ar-EG")
+    pages = replace(PAGES, accept_language="es")
+
+    assert '<html lang="ar" dir="rtl">' in pages.of_session(made, {}).body
+    assert '<html lang="es" dir="ltr">' in pages.of_session(session(used=False), {}).body
+    assert '<html lang="es" dir="ltr">' in pages.not_found().body
+
+
+def test_names_from_outside_do_not_turn_the_sentence_around_them() -> None:
+    """In Arabic, a Latin name; in English, an Arabic one; and one that ends in brackets."""
+    made = replace(COMPLETED, display_name="ليلى (1)", locale="en")
+    page = PAGES.of_session(made, COOKIES).body
+    connect = PAGES.of_session(session(used=False, locale="ar", end_user_label="Ada!"), {}).body
+
+    assert "<bdi>ليلى (1)</bdi>" in page
+    assert "<bdi>Ada!</bdi>" in connect
+    assert "<bdi>Acme</bdi>" in connect
+
+
+# -- the product's look -------------------------------------------------------------------------
+
+
+LOGO = "data:image/svg+xml;base64,PHN2Zy8+"
+
+
+@pytest.mark.parametrize("name", EVERY_PAGE)
+def test_a_logo_is_part_of_the_page(name: str) -> None:
+    response = EVERY_PAGE[name](replace(PAGES, brand=Brand(logo=LOGO)))
+
+    (img,) = [attrs for tag, attrs in Page(response).tags if tag == "img"]
+    assert img == {"class": "logo", "src": LOGO, "alt": "Acme"}
+    assert response.headers["Content-Security-Policy"].endswith("; img-src data:")
+
+
+def test_without_a_logo_the_policy_allows_no_picture() -> None:
+    assert "img-src" not in PAGES.not_found().headers["Content-Security-Policy"]
+
+
 # -- connect ------------------------------------------------------------------------------------
 
 
@@ -340,6 +356,68 @@ def test_the_last_minutes_are_told() -> None:
     assert "This link works for 1 more minute." in shown(made, own=False).text
 
 
+IN_APP = [
+    # What browsers inside other apps say of themselves, cut to what tells.
+    "Mozilla/5.0 (Linux; Android 14; Pixel 8 Build/UD1A; wv) AppleWebKit/537.36 Chrome/120 Mobile"
+    " Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like"
+    " Gecko) Mobile/15E148 Instagram 309.0.0.28.111",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148"
+    " [FBAN/FBIOS;FBAV/441.0]",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 Mobile/21B91",
+    "Mozilla/5.0 (Linux; Android 13) Chrome/119 Mobile Safari/537.36 musical_ly_2023 TikTok 32.5",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 16_6) AppleWebKit/605.1.15 Safari/604.1 Line/13.16.0",
+]
+REAL_BROWSERS = [
+    "",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 Chrome/120 Mobile Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 Version/17.1"
+    " Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 CriOS/120"
+    " Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:120.0) Gecko/20100101 Firefox/120.0",
+    "Mozilla/5.0 (iPad; CPU OS 16_6 like Mac OS X) AppleWebKit/605.1.15 Version/16.6 Safari/604.1",
+    "Outline/1 newline/2",
+    "x" * 600 + "Instagram",
+]
+
+
+@pytest.mark.parametrize("agent", [*IN_APP, *REAL_BROWSERS])
+def test_a_browser_inside_another_app_gets_a_hint_and_the_same_button(agent: str) -> None:
+    made = session(used=False)
+
+    page = Page(replace(PAGES, user_agent=agent).of_session(made, {}))
+
+    assert ("Opened inside another app?" in page.text) is (agent in IN_APP)
+    assert page.links.count(f"/connect/{made.id}") == (2 if agent in IN_APP else 1)
+    assert "Continue with TikTok" in page.text
+    assert any(link.startswith("/authorize") for link in page.links)
+
+
+def test_the_known_troubles_are_told_before_and_after() -> None:
+    for response in (PAGES.of_session(session(used=False), {}), PAGES.not_found()):
+        page = Page(response)
+        assert "details" in {tag for tag, _ in page.tags}
+        for said in ("Window blank?", "TikTok says the login is wrong?", "Keeps disconnecting?"):
+            assert said in page.text
+
+
+def test_a_link_that_was_started_too_often_says_so_before_the_button_does() -> None:
+    own = session(used=False).attempts["a"]
+    tried = {
+        f"a{n}": replace(own, expires_at=NOON + ATTEMPT_LIFETIME) for n in range(MOST_ATTEMPTS)
+    }
+
+    response = PAGES.of_session(session(used=False, attempts=tried), {})
+
+    assert response.status == 429
+    page = Page(response)
+    assert "Too many tries" in page.text
+    assert [link for link in page.links if link.startswith(RETURN_URL)]
+    assert not [link for link in page.links if link.startswith("/authorize")]
+
+
 @pytest.mark.parametrize(
     ("label", "text"),
     [
@@ -362,6 +440,51 @@ def test_the_browser_that_finished_sees_the_success() -> None:
 
     assert "Connected as Mina Park." in page.text
     assert page.links == [f"{RETURN_URL}&link_session={COMPLETED.id}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("Mina Park", "MP"),
+        ("mina", "M"),
+        ("Ada King Lovelace", "AL"),
+        ("ليلى حداد", "ل"),
+        ("李 小龙", "李"),
+        ("42 Things", "4"),
+        ("\u202e(evil) <b>", "EB"),
+        ("straße ßa", "SSS"),
+        ("🎵 ☆", ""),
+        ("", ""),
+    ],
+)
+def test_initials_stand_where_a_picture_would(name: str, short: str) -> None:
+    assert initials(name) == short
+
+    page = shown(replace(COMPLETED, display_name=name))
+
+    circles = [attrs for _, attrs in page.tags if attrs.get("class") == "mark who"]
+    assert len(circles) == bool(short)
+    assert all(attrs["aria-hidden"] == "true" for attrs in circles)
+
+
+def test_a_long_name_is_cut() -> None:
+    page = shown(replace(COMPLETED, display_name="x" * 5000))
+
+    assert "x" * 200 in page.text
+    assert "x" * 201 not in page.text
+
+
+@pytest.mark.parametrize("name", EVERY_PAGE)
+def test_how_it_ended_is_announced(name: str) -> None:
+    """By a role, not by colour: the sign before it is hidden from those who do not see."""
+    page = Page(EVERY_PAGE[name](PAGES))
+
+    roles = [attrs["role"] for _, attrs in page.tags if "role" in attrs]
+    title = page.title.removesuffix(" · Acme")
+    good = ("TikTok connected", "Connected, but", "Finishing up", "One more step")
+    expected = ["status"] if title.startswith(good) else ["alert"]
+    assert roles == ([] if title.startswith("Connect your") else expected)
+    assert title in page.text
 
 
 def test_without_a_return_address_the_window_may_be_closed() -> None:
@@ -430,6 +553,17 @@ def test_permissions_that_are_off_are_named() -> None:
 
     assert "Connected, but some permissions are off" in page.text
     assert "Your public videos" in page.text
+    back = f"{RETURN_URL}&link_session={COMPLETED.id}"
+    assert page.links == [f"{back}&error={SCOPES_MISSING}", back]
+    assert "Fix permissions" in page.text
+    assert "Continue anyway" in page.text
+
+
+def test_without_a_return_address_permissions_are_switched_on_in_the_product() -> None:
+    page = shown(replace(COMPLETED, missing_scopes=("video.list",), return_url=None))
+
+    assert "To switch them on, connect again in Acme." in page.text
+    assert page.links == []
 
 
 @pytest.mark.parametrize(

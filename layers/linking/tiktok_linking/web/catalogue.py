@@ -17,7 +17,7 @@ from pathlib import Path
 TEXTS = Path(__file__).parent / "texts"
 MOST_HEADER_CHARACTERS = 512
 PSEUDO = "en-XA"
-"""English made strange and 40 % longer, for whoever builds a page; a session may ask for it."""
+"""English made strange and 40 % longer, for whoever builds a page and asks for it."""
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
@@ -80,7 +80,7 @@ class Language:
 
 def language_for(locale: str | None, accept_language: str) -> Language:
     """The language that the session names, else the best of the browser's, else English."""
-    tag = _known(locale or "", pseudo=True) or _preferred(accept_language) or DEFAULT
+    tag = _known(locale or "") or _preferred(accept_language) or DEFAULT
     return language(tag)
 
 
@@ -99,9 +99,9 @@ def _read(tag: str) -> Texts:
     return texts
 
 
-def _known(tag: str, *, pseudo: bool = False) -> str | None:
+def _known(tag: str) -> str | None:
     """Ours for a BCP 47 tag: `es-MX` is Spanish."""
-    if pseudo and tag.lower() == PSEUDO.lower():
+    if tag.lower() == PSEUDO.lower():
         return PSEUDO
     primary = tag.partition("-")[0].lower()
     return primary if primary in LANGUAGES else None
