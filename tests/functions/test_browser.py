@@ -131,6 +131,36 @@ def test_opening_the_page_changes_nothing_however_often(
     assert person.go_to_tiktok()
 
 
+def test_pages_speak_the_browsers_language_in_the_products_look(
+    person: Browser, session: LinkSession
+) -> None:
+    """The page of a session, one of nobody's, and a refusal of the callback alike."""
+    person.stack.deploy(ACCENT_COLOR="#0b5fff", APP_LOGO="data:image/svg+xml;base64,PHN2Zy8+")
+    wish = {"accept-language": "ar-EG,ar;q=0.9,en;q=0.1"}
+
+    connect = person.open(f"/connect/{SESSION_ID}", **wish)
+    nobodys = person.open("/connect/ls_x", **wish)
+    refused = person.open("/callback?code=x&state=x", **wish)
+
+    for answer in (connect, nobodys, refused):
+        assert '<html lang="ar" dir="rtl">' in answer["body"]
+        assert "--go:#0b5fff" in answer["body"]
+    for answer in (connect, nobodys):
+        assert 'src="data:image/svg+xml;base64,PHN2Zy8+"' in answer["body"]
+        assert answer["headers"]["Content-Security-Policy"].endswith("; img-src data:")
+    assert refused["statusCode"] == 400
+    assert "img-src" not in refused["headers"]["Content-Security-Policy"]
+
+
+def test_a_browser_inside_another_app_is_told_a_way_out_and_may_go_on(
+    person: Browser, session: LinkSession
+) -> None:
+    page = person.open(f"/connect/{SESSION_ID}", **{"user-agent": "Instagram 309.0"})
+
+    assert "Opened inside another app?" in page["body"]
+    assert person.press(page)["statusCode"] == 302
+
+
 def test_nothing_a_client_sends_reaches_the_authorize_url(
     person: Browser, session: LinkSession
 ) -> None:

@@ -114,7 +114,7 @@ def test_the_made_up_language_is_two_fifths_longer() -> None:
 
 @pytest.fixture
 def words() -> Language:
-    made = {"plain": "a <b> & {name}", "count": {"one": "{n} day", "other": "{n} days"}}
+    made: Texts = {"plain": "a <b> & {name}", "count": {"one": "{n} day", "other": "{n} days"}}
     return Language("en", "ltr", LANGUAGES["en"][1], made)
 
 

@@ -6,11 +6,14 @@ from datetime import timedelta
 
 import pytest
 
+from tiktok_linking.brand import Brand
 from tiktok_linking.callers import Tenant
 from tiktok_linking.settings import MAY_BE_EMPTY, NEEDS, ConfigurationError, Settings
 
 COMPLETE = {
     "APP_NAME": "Acme",
+    "ACCENT_COLOR": "#0B5fff",
+    "APP_LOGO": "data:image/svg+xml;base64,PHN2Zy8+",
     "PUBLIC_BASE_URL": "https://link.example.com",
     "SESSIONS_TABLE": "sessions",
     "ACCOUNTS_TABLE": "accounts",
@@ -62,6 +65,16 @@ def test_values_become_what_the_code_works_with() -> None:
     assert (read.warm_for, read.health_check) == (timedelta(hours=48), timedelta(days=3))
     assert read.key_epoch_days == 30
     assert (read.event_bus, read.timeline) == ("events", timedelta(days=60))
+
+
+def test_the_look_is_read_and_what_would_break_out_of_a_page_is_refused() -> None:
+    assert settings().brand == Brand("#0B5fff", COMPLETE["APP_LOGO"])
+    assert settings(ACCENT_COLOR="", APP_LOGO="").brand == Brand()
+
+    found = problems(ACCENT_COLOR="red;}", APP_LOGO="https://cdn.example.com/logo.svg")
+
+    assert [problem.partition(" ")[0] for problem in found] == ["ACCENT_COLOR", "APP_LOGO"]
+    assert "red" not in str(found)
 
 
 def test_slashes_stay_where_tiktok_needs_them_and_go_where_paths_follow() -> None:

@@ -62,7 +62,7 @@ padding:.5rem .75rem;margin-top:1.25rem}
 .logo{display:block;max-width:100%;height:2.5rem;margin-bottom:1.25rem}
 .mark{display:inline-flex;align-items:center;justify-content:center;width:3rem;height:3rem;
 border-radius:50%;border:2px solid currentColor;font-size:1.375rem;margin-bottom:1rem}
-.who{font-weight:600;font-size:1.125rem;margin-inline-end:-.75rem;background:var(--bg);
+.who{font-weight:600;font-size:1.125rem;margin-inline-end:-.625rem;background:var(--bg);
 border-color:var(--line)}
 .who+.mark{width:1.5rem;height:1.5rem;font-size:.875rem;font-weight:700;background:var(--card);
 vertical-align:bottom}
