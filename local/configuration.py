@@ -4,6 +4,7 @@
 |---|---|---|
 | GATEWAY_PORT, TIKTOK_PORT, APP_PORT, AWS_PORT, CONTROL_PORT | 3000 to 3003, 3009 | |
 | APP_NAME | Acme | the product's name on the stack's pages |
+| ACCENT_COLOR, APP_LOGO | | how those pages look, as the stack's parameters |
 | PUBLIC_BASE_URL | http://127.0.0.1:$GATEWAY_PORT | + /callback is the redirect URI |
 | RETURN_ORIGINS | | origins of return addresses, beside the sample product's |
 | VERIFICATION_FILES | tiktoklocal.txt=… | `name=content` pairs, as the stack's parameter |
@@ -58,6 +59,12 @@ _CALLER_TENANT = (
 )
 CALLER_TENANTS_FORM = re.compile(f"({_CALLER_TENANT}(,{_CALLER_TENANT})*)?")
 """The pattern of the stack's parameter CallerTenants."""
+LOOK_FORMS = {
+    "ACCENT_COLOR": re.compile(r"(#[0-9a-fA-F]{6})?"),
+    "APP_LOGO": re.compile(r"(data:image/(png|svg\+xml|webp);base64,[A-Za-z0-9+/]+={0,2})?"),
+}
+"""The patterns of the stack's parameters AccentColor and AppLogo."""
+MOST_LOGO_CHARACTERS = 2048
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -84,6 +91,8 @@ class WorldSettings:
 
     ports: Mapping[str, int]
     app_name: str
+    accent_color: str
+    app_logo: str
     public_base_url: str
     return_origins: tuple[str, ...]
     verification_files: str
@@ -130,6 +139,8 @@ class WorldSettings:
         """Values for the template's parameters; those that it does not have are left out later."""
         return {
             "AppName": self.app_name,
+            "AccentColor": self.accent_color,
+            "AppLogo": self.app_logo,
             "AppRegistrations": ",".join(f"{r.name}={r.client_key}" for r in self.registrations),
             "ScopesRequired": self.scopes_required,
             "ScopesOptional": self.scopes_optional,
@@ -162,6 +173,8 @@ def world_settings(env: Mapping[str, str]) -> WorldSettings:
     settings = WorldSettings(
         ports=ports,
         app_name=given.get("APP_NAME", "Acme"),  # what the sample product calls itself
+        accent_color=_look(given, "ACCENT_COLOR", "a colour such as #0b5fff", problems),
+        app_logo=_look(given, "APP_LOGO", "a small data:image/ address", problems),
         public_base_url=public_base_url,
         return_origins=_return_origins(given, ports["app"]),
         verification_files=given.get("VERIFICATION_FILES", _VERIFICATION_FILES),
@@ -240,6 +253,13 @@ def _switch(
     value = given.get(variable, default).lower()
     if value not in values:
         problems.append(f"{variable} must be {' or '.join(values)}, not {value!r}")
+    return value
+
+
+def _look(given: Mapping[str, str], variable: str, what: str, problems: list[str]) -> str:
+    value = given.get(variable, "")
+    if not LOOK_FORMS[variable].fullmatch(value) or len(value) > MOST_LOGO_CHARACTERS:
+        problems.append(f"{variable} must be {what}")
     return value
 
 

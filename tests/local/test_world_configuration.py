@@ -73,6 +73,13 @@ def test_empty_variables_are_not_set(installed: Mapping[str, str]) -> None:
     assert settings.has_built_in_tiktok
 
 
+def test_the_look_of_the_pages_reaches_the_stack(installed: Mapping[str, str]) -> None:
+    look = {"ACCENT_COLOR": "#0b5fff", "APP_LOGO": "data:image/png;base64,AAAA"}
+    given = world_settings({**installed, **look}).stack_parameters()
+
+    assert (given["AccentColor"], given["AppLogo"]) == tuple(look.values())
+
+
 def test_optional_scopes_may_be_none_at_all(installed: Mapping[str, str]) -> None:
     assert world_settings({**installed, "SCOPES_OPTIONAL": ""}).scopes_optional == ""
 
@@ -213,6 +220,8 @@ def test_credentials_inside_the_repository_are_refused(installed: Mapping[str, s
         ({"TIKTOK_API_BASE_URL": "http://x"}, "TIKTOK_AUTHORIZE_URL"),
         ({"TIKTOK": "fake"}, "TIKTOK must be"),
         ({"SCHEDULES": "yes"}, "SCHEDULES"),
+        ({"ACCENT_COLOR": "blue"}, "ACCENT_COLOR must be a colour"),
+        ({"APP_LOGO": "https://example.com/logo.svg"}, "APP_LOGO must be"),
         ({"LOCAL_CALLERS": "nobody"}, "LOCAL_CALLERS"),
         ({"APP_REGISTRATIONS": "default"}, "APP_REGISTRATIONS"),
         ({"TEMPLATE_FILE": "nowhere.yaml"}, "nowhere.yaml"),
