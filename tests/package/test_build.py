@@ -29,7 +29,9 @@ def test_the_build_is_of_these_sources(build: Path, layer: Path) -> None:
         built(build, name) / "app.py": ROOT / "functions" / name / "app.py" for name in FUNCTIONS
     }
     pairs |= {
-        layer / "tiktok_linking" / file.relative_to(package): file for file in package.rglob("*.py")
+        layer / "tiktok_linking" / file.relative_to(package): file
+        for kind in ("*.py", "*.json")  # code, and what the pages say
+        for file in package.rglob(kind)
     }
     stale = [
         str(source.relative_to(ROOT))
