@@ -1,4 +1,4 @@
-"""GET /connect/{id}, GET /connect/{id}/status, GET /authorize: a browser on its way to TikTok."""
+"""GET /connect/{id} and its status, GET /connect.js, GET /authorize: a browser on its way to TikTok."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tiktok_linking.sessions import (
     FINISHED,
     MOST_COOKIES,
     LinkSession,
+    SessionStatus,
     is_cookie_name,
     is_page_nonce,
     is_session_id,
@@ -31,6 +32,7 @@ from tiktok_linking.sessions import (
 from tiktok_linking.web.api import HEADERS, guarded, log_defect
 from tiktok_linking.web.http import Request, Response, cookie
 from tiktok_linking.web.pages import Pages, browser_of, page_proof, redirect
+from tiktok_linking.web.script import connect_script
 
 log = logger()
 
@@ -48,7 +50,7 @@ def connect(request: Request, pages: Pages) -> Response:
 
 def status(request: Request) -> Response:
     """Tell a waiting page how the session ended; readable by the session's own app alone."""
-    session = _session(request) if request.route == STATUS else None
+    session = _session(request)
     if session is None:
         raise NotFound
     headers = HEADERS | {"Vary": "Origin"}
@@ -60,7 +62,17 @@ def status(request: Request) -> Response:
                 "Cross-Origin-Resource-Policy": "cross-origin",
             }
     state = session.status_at(bootstrap.now())
-    return Response(200, json.dumps({"status": state.value}), headers)
+    told: dict[str, object] = {"status": state.value}
+    if state in (SessionStatus.CANCELLED, SessionStatus.FAILED) and session.reason is not None:
+        told["reason"] = session.reason.value
+    if state is SessionStatus.COMPLETED and session.missing_scopes:
+        told["missing_scopes"] = list(session.missing_scopes)
+    return Response(200, json.dumps(told), headers)
+
+
+def script(request: Request) -> Response:
+    """The script that a product's page opens and watches the pop-up with."""
+    return connect_script(request.query("v", strict=False).get("v", ""))
 
 
 def authorize(request: Request, pages: Pages) -> Response:
@@ -127,15 +139,23 @@ def _session(request: Request) -> LinkSession | None:
     return bootstrap.sessions().read(session_id)
 
 
+def _for_scripts(event: dict[str, Any]) -> Response:
+    request = Request.from_event(event)
+    route = FOR_SCRIPTS.get(request.route)
+    if route is None:
+        raise NotFound
+    return route(request)
+
+
 PAGES = {"GET /connect/{id}": connect, "GET /authorize": authorize}
-STATUS = "GET /connect/{id}/status"
+FOR_SCRIPTS = {"GET /connect/{id}/status": status, "GET /connect.js": script}
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Look the route up; a page of ours, or a problem for programs, for whatever goes wrong."""
     log.set_correlation_id(context.aws_request_id)
-    if event.get("routeKey") == STATUS:
-        return guarded(lambda: status(Request.from_event(event)), context.aws_request_id).as_event()
+    if event.get("routeKey") in FOR_SCRIPTS:
+        return guarded(lambda: _for_scripts(event), context.aws_request_id).as_event()
     pages = Pages("the app", context.aws_request_id, bootstrap.now())
     try:
         request = Request.from_event(event)

@@ -26,6 +26,7 @@ from tests.contract.document import (
 from tests.contract.stage import Stage
 from tests.flows.http_browser import HttpBrowser
 from tiktok_linking.sessions import new_session_id
+from tiktok_linking.web.script import script_version
 
 Produce = Callable[[Stage], requests.Response]
 UNKNOWN_ACCOUNT = "acct_" + "a" * 48
@@ -898,6 +899,32 @@ def _(stage: Stage) -> requests.Response:
 @gives("getConnectStatus", 404, "not_found")
 def _(stage: Stage) -> requests.Response:
     return stage.world.get(f"/connect/{new_session_id()}/status")
+
+
+@gives("getConnectStatus", 200, when="cancelled by the team")
+def _(stage: Stage) -> requests.Response:
+    session = stage.backend.begin(stage.end_user())["id"]
+    cancelled(stage, session)
+    answer = stage.world.get(f"/connect/{session}/status")
+    assert answer.json() == {"status": "cancelled", "reason": "cancelled_by_team"}
+    return answer
+
+
+@gives("getConnectScript", 200)
+def _(stage: Stage) -> requests.Response:
+    return stage.world.get("/connect.js")
+
+
+@gives("getConnectScript", 200, when="asked for by its version")
+def _(stage: Stage) -> requests.Response:
+    answer = stage.world.get(f"/connect.js?v={script_version()}")
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    return answer
+
+
+@gives("getConnectScript", 400, "invalid_request")
+def _(stage: Stage) -> requests.Response:
+    return stage.world.get("/connect.js?v=1&v=2")
 
 
 @gives("startAuthorization", 302)

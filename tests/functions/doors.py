@@ -202,6 +202,7 @@ BAD_QUERIES = (
     "x=" + "%00" * 3000,
 )
 GIVEN_ONCE = {
+    "v",
     *("anew", "session", "n", "state", "code", "error", "error_type", "iss"),
     *("end_user_id", "limit", "revoke"),
 }

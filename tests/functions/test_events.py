@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from typing import Any
@@ -22,6 +23,7 @@ from tests.functions.stack import (
     SESSION_ID,
     RunningStack,
     body_of,
+    changed,
     event,
 )
 from tiktok_linking.accounts import Grant, Status
@@ -154,6 +156,24 @@ def test_event_callback_cancelled__goes_back_to_the_product(
     assert found is not None
     assert found.reason is SessionReason.USER_CANCELLED
     assert stack.tiktok.received == []
+    told = stack.invoke("authorize", event("authorize-status"))
+    assert body_of(told) == {"status": "cancelled", "reason": "user_cancelled"}
+
+
+def test_event_authorize_script__is_for_everybody_and_for_ever_by_its_version(
+    stack: RunningStack,
+) -> None:
+    other = stack.invoke("authorize", event("authorize-script"))
+    version = hashlib.sha256(other["body"].encode()).hexdigest()[:16]
+
+    same = stack.invoke("authorize", changed("authorize-script", rawQueryString=f"v={version}"))
+
+    assert (other["statusCode"], same["statusCode"]) == (200, 200)
+    assert other["headers"]["Cache-Control"] == "public, max-age=300"
+    assert same["headers"]["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert same["headers"]["Content-Type"] == "text/javascript; charset=utf-8"
+    assert same["body"] == other["body"]
+    assert "export function connect" in same["body"]
 
 
 # -- webhook ------------------------------------------------------------------------------------

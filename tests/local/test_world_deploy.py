@@ -67,6 +67,7 @@ def test_routes_carry_the_authorizer_of_the_template(plain: Template) -> None:
     assert {route.key for route in routes if not route.needs_iam} == {
         "GET /connect/{id}",
         "GET /connect/{id}/status",
+        "GET /connect.js",
         "GET /authorize",
         "GET /callback",
         "POST /webhooks/tiktok",

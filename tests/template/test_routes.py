@@ -15,6 +15,7 @@ from tests.template.conftest import ROOT
 PUBLIC = {
     "GET /connect/{id}",
     "GET /connect/{id}/status",
+    "GET /connect.js",
     "GET /authorize",
     "GET /callback",
     "POST /webhooks/tiktok",
@@ -23,6 +24,7 @@ PUBLIC = {
 ROUTES = {
     "GET /connect/{id}": "AuthorizeFunction",
     "GET /connect/{id}/status": "AuthorizeFunction",
+    "GET /connect.js": "AuthorizeFunction",
     "GET /authorize": "AuthorizeFunction",
     "GET /callback": "CallbackFunction",
     "POST /v1/link-sessions": "SessionsFunction",
