@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import boto3
 import requests
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tiktok_link_cli.showing import Failed, Json
+from tiktok_linking_client.signing import send, signed_request
 
 LOCAL_STACK = "tiktok-link"
 _LOCAL_REGION = "us-east-1"
@@ -92,16 +91,13 @@ class Stack:
         self, method: str, path: str, body: Json | None = None, /, **query: str | None
     ) -> requests.Response:
         """One signed request, whatever it answers."""
-        given = {name: value for name, value in query.items() if value is not None}
-        url = self.api_url + path + (f"?{urlencode(given, quote_via=quote)}" if given else "")
-        prepared = requests.Request(method, url, json=body).prepare()
-        to_sign = AWSRequest(method, prepared.url, data=prepared.body or b"")
         credentials = self.session.get_credentials()
         if credentials is None:
             raise Failed("no AWS credentials were found", "log in as for the AWS command line")
-        SigV4Auth(credentials, "execute-api", self.session.region_name).add_auth(to_sign)
-        prepared.headers.update(dict(to_sign.headers))
-        return self.send(prepared)
+        url, region = self.api_url + path, self.session.region_name
+        return self.send(
+            signed_request(method, url, body, query, credentials=credentials, region=region)
+        )
 
     def ask(self, method: str, path: str, body: Json | None = None, /, **query: str | None) -> Json:
         """One signed request that must succeed.
@@ -118,11 +114,8 @@ class Stack:
     def send(self, request: requests.PreparedRequest) -> requests.Response:
         """Send as it is; redirects are for the caller to read."""
         with requests.Session() as http:
-            settings = http.merge_environment_settings(request.url, {}, False, None, None)
-            if self.is_local:
-                settings["proxies"] = {}
             try:
-                return http.send(request, timeout=_SECONDS, allow_redirects=False, **settings)
+                return send(http, request, timeout=_SECONDS)
             except requests.RequestException as error:
                 # The path may hold a link session, which is a secret: the host says enough.
                 host = urlsplit(str(request.url)).netloc

@@ -1,4 +1,4 @@
-"""GET /connect/{id} and its status, GET /connect.js, GET /authorize: a browser on its way to TikTok."""
+"""GET /connect/{id}, its status, /connect.js and /authorize: a browser on its way to TikTok."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
 """Acme, a small product whose users link, see and unlink TikTok accounts: a reference to port from.
 
-`linking` is what every product needs: signed calls to the stack. `web` is the product itself:
-sign in, start a link session and send the browser to its `url`, read the outcome when the browser
-is back, list the accounts, use a token, unlink. `wording` says it to people.
+Calls to the stack are `tiktok_linking_client`'s (docs/client.md). `web` is the product itself: sign
+in, start a link session and send the browser to its `url`, read the outcome when the browser is
+back, list the accounts, use a token (`tiktok`), unlink. `wording` says it to people. It all works
+without JavaScript; with it, `static/acme.js` adds the pop-up and the list that asks in place, out
+of connect.js and tiktok-accounts.js (docs/connect-js.md).
 `python -m local.app` serves it.
 
 Three rules keep it safe, whatever the framework:

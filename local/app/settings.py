@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from botocore.credentials import Credentials
+
+from tiktok_linking_client import LinkingClient
+
+_STATIC = Path(__file__).parents[2] / "layers" / "linking" / "tiktok_linking" / "web" / "static"
+BROWSER_FILES = {name: _STATIC / name for name in ("connect.js", "tiktok-accounts.js")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,10 @@ class Settings:
     @property
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def stack(self) -> LinkingClient:
+        """The stack, with the product's own AWS credentials."""
+        return LinkingClient(self.gateway_url, region=self.region, credentials=self.credentials)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:

@@ -7,13 +7,24 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import requests
-from flask import Flask, abort, flash, redirect, render_template, request, session, url_for
+from flask import (
+    Flask,
+    abort,
+    flash,
+    redirect,
+    render_template,
+    request,
+    send_from_directory,
+    session,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from local.app.linking import Json, LinkingStack, StackRefused, tiktok_profile
-from local.app.settings import Settings
-from local.app.wording import REVOKED_AT_TIKTOK, WHO_ACTS, as_card, outcome_text
+from local.app.settings import BROWSER_FILES, Settings
+from local.app.tiktok import profile_of
+from local.app.wording import REVOKED_AT_TIKTOK, WHO_ACTS, as_card, as_shown, outcome_text
+from tiktok_linking_client import Account, LinkSession, StackRefused, StackUnreachable
 
 
 def create_app(settings: Settings) -> Flask:
@@ -25,7 +36,7 @@ def create_app(settings: Settings) -> Flask:
         SESSION_COOKIE_SAMESITE="Lax",  # Strict would be missing on the way back from TikTok
         MAX_CONTENT_LENGTH=16_384,
     )
-    stack = LinkingStack(settings)
+    stack = settings.stack()
     # Whose link sessions are whose, on the server: a user may come back in another browser. A real
     # product has a table for this.
     started: dict[str, list[str]] = {}
@@ -40,9 +51,13 @@ def create_app(settings: Settings) -> Flask:
             abort(redirect(url_for("dashboard"), 303))
         return str(session["user"])
 
-    def own_account(account_id: str) -> Json:
+    def own_accounts() -> list[Account]:
+        linked = stack.list_accounts(end_user_id=current_user())
+        return [account for account in linked if account.status != "unlinked"]
+
+    def own_account(account_id: str) -> Account:
         """Find the account among the signed-in user's: an id from a browser opens nobody else's."""
-        accounts = {account["id"]: account for account in stack.accounts_of(current_user())}
+        accounts = {account.id: account for account in own_accounts()}
         return accounts[account_id] if account_id in accounts else abort(404)
 
     def own_link_session() -> str:
@@ -50,10 +65,13 @@ def create_app(settings: Settings) -> Flask:
         link_session = request.args.get("link_session", "")
         return link_session if link_session in started.get(current_user(), []) else abort(403)
 
-    def remember(link_session: Json) -> Json:
+    def go(link_session: LinkSession) -> ResponseReturnValue:
+        """Send the browser to the session's page, or tell its address to the page's script."""
         # A few, because people open several tabs.
-        started[current_user()] = [*started.get(current_user(), [])[-4:], link_session["id"]]
-        return link_session
+        started[current_user()] = [*started.get(current_user(), [])[-4:], link_session.id]
+        if "mode" in request.form:
+            return {"url": link_session.url, "expires_at": link_session.expires_at.isoformat()}
+        return redirect(str(link_session.url), 303)
 
     def finish() -> tuple[str, str]:
         """Complete where the stack left that to our login, and tell how it ended.
@@ -65,12 +83,19 @@ def create_app(settings: Settings) -> Flask:
         if completion_code:
             # What went wrong is the session's reason; trying it again is for people.
             with suppress(StackRefused):
-                stack.complete(link_session, completion_code, current_user())
-        return outcome_text(stack.outcome(link_session))
+                stack.complete_link_session(link_session, completion_code, current_user())
+        return outcome_text(stack.link_session(link_session))
 
-    def page_address(endpoint: str) -> str:
-        """Write a return address from the settings, not from what the browser says our host is."""
-        return settings.origin + url_for(endpoint)
+    def wishes() -> dict[str, str]:
+        """What every session of this product asks for, and where it comes back to."""
+        in_pop_up = request.form.get("mode") == "popup"
+        endpoint = "came_back_in_pop_up" if in_pop_up else "came_back"
+        # From the settings, not from what the browser says our host is.
+        return {
+            "end_user_label": current_user(),
+            "return_url": settings.origin + url_for(endpoint),
+            "completion": settings.completion,
+        }
 
     @app.before_request
     def check_where_it_comes_from() -> Response | None:
@@ -83,16 +108,18 @@ def create_app(settings: Settings) -> Flask:
         return None
 
     @app.context_processor
-    def for_every_page() -> Json:
+    def for_every_page() -> dict[str, str | None]:
         session.setdefault("csrf", secrets.token_urlsafe(32))
         return {"csrf": session["csrf"], "user": session.get("user")}
 
     @app.after_request
     def add_security_headers(answer: Response) -> Response:
-        # Browsers apply form-action to redirects too: "Connect" posts here and ends at the stack.
+        # connect.js asks the stack for the status. Browsers apply form-action to redirects too:
+        # "Connect" posts here and ends at the stack.
+        stack_origin = f"{link_pages.scheme}://{link_pages.netloc}"
         answer.headers["Content-Security-Policy"] = (
-            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-            f"form-action 'self' {link_pages.scheme}://{link_pages.netloc}; "
+            "default-src 'none'; script-src 'self'; style-src 'self'; "
+            f"connect-src 'self' {stack_origin}; form-action 'self' {stack_origin}; "
             "img-src data:; base-uri 'none'; frame-ancestors 'none'"
         )
         answer.headers["Referrer-Policy"] = "no-referrer"
@@ -112,8 +139,9 @@ def create_app(settings: Settings) -> Flask:
         text = WHO_ACTS.get(refusal.action_by, "Please tell Acme support.")
         return sorry(text, 502, refusal.request_id)
 
+    @app.errorhandler(StackUnreachable)
     @app.errorhandler(requests.RequestException)
-    def explain_outage(_: requests.RequestException) -> ResponseReturnValue:
+    def explain_outage(_: Exception) -> ResponseReturnValue:
         return sorry("A service could not be reached. Please try again in a few minutes.", 502)
 
     @app.errorhandler(400)
@@ -134,8 +162,12 @@ def create_app(settings: Settings) -> Flask:
     def dashboard() -> ResponseReturnValue:
         if "user" not in session:
             return render_template("sign_in.html")
-        accounts = [as_card(account) for account in stack.accounts_of(current_user())]
-        return render_template("dashboard.html", accounts=accounts)
+        accounts = own_accounts()
+        return render_template(
+            "dashboard.html",
+            accounts=[as_card(account) for account in accounts],
+            shown=[as_shown(account) for account in accounts],
+        )
 
     @app.post("/sign-in")
     def sign_in() -> ResponseReturnValue:
@@ -156,25 +188,18 @@ def create_app(settings: Settings) -> Flask:
 
     # Connecting: in this window, or in a pop-up that the page's script opens and then watches.
 
+    @app.get(f"/scripts/<any({', '.join(repr(name) for name in BROWSER_FILES)}):name>")
+    def browser_file(name: str) -> ResponseReturnValue:
+        """A product of your own keeps copies of these two among its static files."""
+        return send_from_directory(BROWSER_FILES[name].parent, name)
+
     @app.post("/connect")
     def connect() -> ResponseReturnValue:
-        link_session = remember(stack.begin(current_user(), page_address("came_back")))
-        return redirect(link_session["url"], 303)
-
-    @app.post("/connect/pop-up")
-    def connect_in_pop_up() -> ResponseReturnValue:
-        link_session = remember(stack.begin(current_user(), page_address("came_back_in_pop_up")))
-        return {"id": link_session["id"], "url": link_session["url"]}
+        return go(stack.create_link_session(current_user(), **wishes()))
 
     @app.post("/accounts/<account_id>/reconnect")
     def reconnect(account_id: str) -> ResponseReturnValue:
-        account = own_account(account_id)
-        link_session = remember(stack.begin_again(account["id"], page_address("came_back")))
-        return redirect(link_session["url"], 303)
-
-    @app.get("/tiktok/status")
-    def link_session_status() -> ResponseReturnValue:
-        return {"status": stack.outcome(own_link_session())["status"]}
+        return go(stack.relink(own_account(account_id).id, **wishes()))
 
     @app.get("/tiktok/return")
     def came_back() -> ResponseReturnValue:
@@ -193,8 +218,7 @@ def create_app(settings: Settings) -> Flask:
 
     @app.post("/accounts/<account_id>/profile")
     def show_profile(account_id: str) -> ResponseReturnValue:
-        account = own_account(account_id)
-        profile = tiktok_profile(stack, account["id"], settings.tiktok_api_url)
+        profile = profile_of(stack, own_account(account_id).id, settings.tiktok_api_url)
         text = f"TikTok says: {profile.get('display_name', 'no name')}"
         if "follower_count" in profile:
             text += f", {int(profile['follower_count']):,} followers"
@@ -207,8 +231,7 @@ def create_app(settings: Settings) -> Flask:
 
     @app.post("/accounts/<account_id>/disconnect")
     def disconnect(account_id: str) -> ResponseReturnValue:
-        report = stack.unlink(own_account(account_id)["id"])
-        revoked = report["revoked_at_tiktok"]
+        revoked = stack.unlink(own_account(account_id).id).revoked_at_tiktok
         flash(REVOKED_AT_TIKTOK[revoked], "good" if revoked else "warn")
         return redirect(url_for("dashboard"), 303)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Any
 
-from local.app.linking import Json
+from tiktok_linking_client import Account, LinkSession
 
 PERMISSIONS = {
     "user.info.basic": "Name and picture",
@@ -38,31 +38,31 @@ REVOKED_AT_TIKTOK: dict[bool | str, str] = {
 }
 
 
-def outcome_text(outcome: Json) -> tuple[str, str]:
+def outcome_text(link_session: LinkSession) -> tuple[str, str]:
     """Say how linking ended, as (kind, sentence)."""
-    match outcome["status"]:
+    match link_session.status:
         case "completed":
             return "good", "TikTok connected."
         case "expired":
             return "bad", "This link has expired. Please start again."
         case "cancelled" | "failed":
             unknown = "That did not work. Nothing was connected."
-            return "bad", OUTCOMES.get(str(outcome.get("reason")), unknown)
+            return "bad", OUTCOMES.get(str(link_session.reason), unknown)
         case _:
             return "", "Nothing was connected. You can start again at any time."
 
 
-def status_chip(account: Json) -> tuple[str, str, str]:
+def status_chip(account: Account) -> tuple[str, str, str]:
     """Say how a connection is doing, as (kind, icon, words): never by colour alone."""
-    days_left = account["days_until_relink"]
-    if account["status"] == "revoked":
+    days_left = account.days_until_relink
+    if account.status == "revoked":
         return "bad", "\u2715", "Access removed in TikTok"
-    if account["status"] != "active":
+    if account.status != "active":
         return "bad", "!", "Needs reconnecting"
-    if account["refresh"]["failing_since"]:
+    if account.failing_since:
         return "warn", "\u21bb", "Trouble reaching TikTok"
     if days_left is not None and days_left <= RECONNECT_SOON_DAYS:
-        return "warn", "!", "Reconnect soon"
+        return "warn", "!", f"Expires {reconnect_words(days_left)}"
     return "good", "\u2713", "Active"
 
 
@@ -72,19 +72,33 @@ def reconnect_words(days_left: int) -> str:
     return "tomorrow" if days_left == 1 else f"in {days_left} days"
 
 
-def as_card(account: Json) -> Json:
-    """Pick what the page shows of an account."""
-    name = (account.get("profile") or {}).get("display_name") or "TikTok account"
+def as_card(account: Account) -> dict[str, Any]:
+    """Pick what the page shows of an account, in words."""
+    name = account.display_name or "TikTok account"
     kind, icon, words = status_chip(account)
-    relink_by = account["relink_by"]
     return {
-        "id": account["id"],
+        "id": account.id,
         "name": name,
         "initials": "".join(word[0] for word in name.split()[:2]).upper(),
         "chip": {"kind": kind, "icon": icon, "words": words},
-        "works": account["status"] == "active",
-        "granted": [PERMISSIONS.get(scope, scope) for scope in account["scopes"]["granted"]],
-        "missing": [PERMISSIONS.get(scope, scope) for scope in account["scopes"]["missing"]],
-        "relink_by": relink_by and f"{datetime.fromisoformat(relink_by):%-d %B %Y}",
-        "reconnect": reconnect_words(account["days_until_relink"]) if relink_by else None,
+        "works": account.status == "active",
+        "granted": [PERMISSIONS.get(scope, scope) for scope in account.granted_scopes],
+        "missing": [PERMISSIONS.get(scope, scope) for scope in account.missing_scopes],
+        "relink_by": account.relink_by and f"{account.relink_by:%-d %B %Y}",
+        "reconnect": reconnect_words(account.days_until_relink or 0) if account.relink_by else None,
+    }
+
+
+def as_shown(account: Account) -> dict[str, Any]:
+    """Pick what <tiktok-accounts> shows: of what the stack answers, no more than that."""
+    return {
+        "id": account.id,
+        "status": account.status,
+        "profile": {"display_name": account.display_name},
+        "scopes": {
+            "granted": list(account.granted_scopes),
+            "missing": list(account.missing_scopes),
+        },
+        "relink_by": account.relink_by and account.relink_by.isoformat(),
+        "refresh": {"failing_since": account.failing_since and account.failing_since.isoformat()},
     }

@@ -57,7 +57,8 @@ document.querySelector("button").addEventListener("click", async () => {
   try {
     outcomes.push(await TikTokLink.connect({ createSession, onEvent, ...globalThis.options }));
   } catch (error) {
-    outcomes.push({ name: error.name, code: error.code, url: error.url, cause: String(error.cause) });
+    const { name, code, url, cause } = error;
+    outcomes.push({ name, code, url, cause: String(cause) });
   }
   show();
 });

@@ -8,16 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import requests
 
-from local.app.linking import Json, LinkingStack, tiktok_profile
 from local.app.settings import Settings
+from local.app.tiktok import profile_of
 from local.configuration import ROOT
 from local.testing import free_ports
 from tests.flows.http_browser import HttpBrowser, Page
 from tests.flows.journey import Journey, consent
+from tiktok_linking_client import LinkingClient, Token
 
 
 class Product:
@@ -93,16 +96,18 @@ def test_a_token_that_tiktok_refuses_is_reported_and_replaced(
     account_id = journey.link(end_user, person).account_id
     told: list[bool] = []
 
-    class StackWithStaleToken(LinkingStack):
-        def token(self, account_id: str, *, rejected: bool = False) -> Json:
+    class StackWithStaleToken(LinkingClient):
+        def get_token(self, account_id: str, *, rejected: bool = False, **wishes: Any) -> Token:
             told.append(rejected)
-            token = super().token(account_id, rejected=rejected)
-            return token if rejected else {**token, "access_token": "act.refused"}
+            token = super().get_token(account_id, rejected=rejected, **wishes)
+            return token if rejected else replace(token, access_token="act.refused")
 
-    environment = {"GATEWAY_URL": journey.world.endpoints["gateway"]}
-    stack = StackWithStaleToken(Settings.from_env(environment))
+    settings = Settings.from_env({"GATEWAY_URL": journey.world.endpoints["gateway"]})
+    stack = StackWithStaleToken(
+        settings.gateway_url, region=settings.region, credentials=settings.credentials
+    )
 
-    profile = tiktok_profile(stack, account_id, journey.tiktok.url)
+    profile = profile_of(stack, account_id, journey.tiktok.url)
 
     assert profile["display_name"] == person
     assert told == [False, True]
@@ -182,7 +187,7 @@ def test_a_link_session_of_somebody_else_shows_nothing(
 ) -> None:
     foreign = journey.backend.begin(f"{end_user}_else", return_url=f"{product.url}/tiktok/return")
 
-    for path in ("/tiktok/return", "/tiktok/return/pop-up", "/tiktok/status"):
+    for path in ("/tiktok/return", "/tiktok/return/pop-up"):
         page = product.browser.open(f"{product.url}{path}?link_session={foreign['id']}")
         assert page.status == 403
         assert "not started here" in page.text
@@ -211,7 +216,7 @@ def test_an_account_of_somebody_else_is_out_of_reach(
     assert journey.backend.account(foreign)["status"] == "active"
 
 
-@pytest.mark.parametrize("path", ["/connect", "/connect/pop-up", "/sign-in", "/sign-out"])
+@pytest.mark.parametrize("path", ["/connect", "/sign-in", "/sign-out"])
 @pytest.mark.parametrize("csrf", [None, "guessed"])
 def test_a_form_from_another_site_is_refused(product: Product, path: str, csrf: str | None) -> None:
     fields = [("user", "mallory")] + ([("csrf", csrf)] if csrf else [])

@@ -20,7 +20,7 @@ export const ERROR_CODES = Object.freeze([
 
 const WINDOW_NAME = "ttlink";
 const WINDOW_FEATURES = "popup,width=520,height=760";
-const SMALL_TOUCH_SCREEN = "(pointer: coarse) and (max-width: 767px), (pointer: coarse) and (max-height: 500px)";
+const SMALL_SCREEN_PX = 600;
 const FIRST_WAIT_MS = 2_000;
 const LONGEST_WAIT_MS = 5_000;
 const GRACE_MS = 60_000;
@@ -93,7 +93,12 @@ export function returned({ session = new URLSearchParams(location.search).get("l
 }
 
 function wantsWindow(mode) {
-  return mode === "popup" || (mode === "auto" && !matchMedia(SMALL_TOUCH_SCREEN).matches);
+  return mode === "popup" || (mode === "auto" && !isPhone());
+}
+
+/** By the screen: the width of a page without a viewport of its own is a desktop's on a phone, too. */
+function isPhone() {
+  return matchMedia("(pointer: coarse)").matches && Math.min(screen.width, screen.height) < SMALL_SCREEN_PX;
 }
 
 function channelOf(sessionId) {
