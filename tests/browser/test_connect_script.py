@@ -244,6 +244,17 @@ def test_only_the_window_and_its_origins_are_listened_to(
     assert hosts.asked_for_the_status() == 1
 
 
+def test_a_stranger_who_opens_the_return_page_hears_nothing(page: Page, hosts: ThreeHosts) -> None:
+    page.goto(hosts.url("tiktok"))
+    page.evaluate("() => { globalThis.heard = []; onmessage = ({ data }) => heard.push(data) }")
+    with page.expect_popup() as opened:
+        page.evaluate("url => { open(url) }", hosts.url("app", f"/return?link_session={SESSION}"))
+    if not opened.value.is_closed():
+        opened.value.wait_for_event("close")
+
+    assert page.evaluate("heard") == []
+
+
 class TestErrorCodes:
     """Each code of the list, by what leads to it."""
 

@@ -14,10 +14,10 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tiktok_linking.web import script
+from local.configuration import ROOT
 
 SESSION = "ls_" + "S" * 43
-STATIC = script._FILE.parent
+STATIC = ROOT / "layers" / "linking" / "tiktok_linking" / "web" / "static"
 
 _PRODUCT = """<!doctype html><title>Acme</title>
 <script type="module" src="/static/connect.js"></script>
@@ -98,8 +98,16 @@ class ThreeHosts:
                 return 200, "text/javascript", _PRODUCT_SCRIPT, {}
             case "app", "/returned.js":
                 return 200, "text/javascript", _RETURN_SCRIPT, {}
-            case "app", "/static/connect.js":
-                return 200, "text/javascript", (STATIC / "connect.js").read_text("utf-8"), {}
+            case "app", "/static/connect.js" | "/static/tiktok-accounts.js":
+                script = (STATIC / path.rpartition("/")[2]).read_text("utf-8")
+                return 200, "text/javascript", script, {}
+            case "app", "/accounts":
+                loaded = '<script type="module" src="/static/tiktok-accounts.js"></script>'
+                element = (
+                    '<tiktok-accounts app-name="Acme"><p>Without a script</p></tiktok-accounts>'
+                )
+                page = f"<!doctype html><html lang=en><title>Accounts</title>{loaded}{element}"
+                return 200, "text/html", page, self._product_policy()
             case "app", "/start":
                 url = self.url("link", f"/connect/{SESSION}")
                 given = {"url": url} if self.session is None else self.session

@@ -100,6 +100,27 @@ def test_the_python_example_runs(
     assert "'revoked_at_tiktok': True" in said
 
 
+def test_the_example_of_the_client_runs(
+    journey: Journey, person: str, env: dict[str, str], tmp_path: Path
+) -> None:
+    (example,) = Document.read("docs/client.md").section("An example").blocks("python")
+    script = tmp_path / "client_example.py"
+    script.write_text(example)
+    browser = HttpBrowser()
+    gateway = journey.world.endpoints["gateway"]
+
+    said = _converse(
+        [sys.executable, str(script)],
+        env
+        | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "LINKING_API": gateway},
+        lambda url: consent_in(browser, url, person),
+    )
+
+    assert f"{person} is to be linked again by 20" in said
+    assert "for user.info.basic" in said
+    assert "revoked_at_tiktok=True" in said
+
+
 def test_the_python_example_knows_the_addresses_of_make_run() -> None:
     (example,) = README.section("With boto3").blocks("python")
 
