@@ -36,6 +36,8 @@ from tiktok_linking.web.script import connect_script
 
 log = logger()
 
+MOST_VERSION_CHARACTERS = 128
+
 
 def connect(request: Request, pages: Pages) -> Response:
     """Show where the session stands for this browser. Changes nothing."""
@@ -72,7 +74,10 @@ def status(request: Request) -> Response:
 
 def script(request: Request) -> Response:
     """The script that a product's page opens and watches the pop-up with."""
-    return connect_script(request.query("v", strict=False).get("v", ""))
+    version = request.query("v", strict=False).get("v", "")
+    if len(version) > MOST_VERSION_CHARACTERS:
+        raise InvalidRequest("v is longer than 128 characters")
+    return connect_script(version)
 
 
 def authorize(request: Request, pages: Pages) -> Response:

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from local.testing import WorldHandle
 from tests.browser.product import Product, authorize, continue_to_tiktok, heading
+from tests.docs.reading import Document
 from tests.flows.journey import Journey, query_of
 
 pytestmark = pytest.mark.browser
@@ -318,6 +319,28 @@ def test_a_link_that_expired_leads_back_to_the_product(
     shoot(page, "expired")
     page.get_by_role("link", name="Back to Acme").click()
     expect(product.notice()).to_contain_text("This link has expired. Please start again.")
+
+
+def test_any_origin_loads_the_script_from_the_stack(journey: Journey, page: Page) -> None:
+    """As a module and by a script tag, by its version and with the documented hash."""
+    told = Document.read("docs/connect-js.md").section("Where to load it from").rows()
+    version, integrity = (row[1].strip("`") for row in told[-2:])
+    source = f"{journey.world.endpoints['gateway']}/connect.js?v={version}"
+    page.set_content("<title>A page of an origin of its own</title>")
+
+    page.evaluate(
+        """([src, integrity]) => new Promise((done, failed) => {
+          const script = Object.assign(document.createElement("script"), {
+            type: "module", crossOrigin: "anonymous", src, integrity, onload: done, onerror: failed,
+          });
+          document.head.append(script);
+        })""",
+        [source, integrity],
+    )
+
+    assert page.evaluate("typeof TikTokLink.connect") == "function"
+    names = page.evaluate("async src => Object.keys(await import(src))", source)
+    assert sorted(names) == ["ERROR_CODES", "LinkError", "VERSION", "connect", "returned"]
 
 
 class TestInAPopUp:

@@ -286,6 +286,8 @@ def _bad_for(door: Door) -> Iterator[tuple[str, Event]]:
             for value in ("", "x", "x" * 200, "\0" * 22, CANARY, "é" * 22):
                 query = urlencode({"n": value, "session": SESSION_ID})
                 yield f"nonce {value[:9]!r}", changed(sample, rawQueryString=query)
+        case "GET /connect.js":
+            yield "long version", changed(sample, rawQueryString="v=" + "0" * 129)
         case "GET /callback":
             given = dict(part.split("=", 1) for part in door.event["rawQueryString"].split("&"))
             for name, value in (

@@ -66,13 +66,14 @@ export function connect({ createSession, mode = "auto", onEvent, signal } = {}) 
   const way = popUp || mode === "popup" ? "popup" : "redirect";
 
   const attempt = {
-    isOpen: () => (popUp ? !popUp.closed : way === "redirect"),
+    isLeaving: way === "redirect",
+    isOpen: () => (popUp ? !popUp.closed : attempt.isLeaving),
     focus() {
       popUp?.focus();
       emit("focused");
     },
   };
-  attempt.promise = carryOut({ createSession, way, popUp, emit, signal }).finally(() => {
+  attempt.promise = carryOut({ attempt, createSession, way, popUp, emit, signal }).finally(() => {
     if (current === attempt) current = null;
   });
   current = attempt;
@@ -105,12 +106,12 @@ function channelOf(sessionId) {
   return `ttlink:${sessionId}`;
 }
 
-async function carryOut({ createSession, way, popUp, emit, signal }) {
+async function carryOut({ attempt, createSession, way, popUp, emit, signal }) {
   try {
     const session = await orAborted(newSession(createSession, way), signal);
     emit("session_created", { sessionId: session.id });
     if (popUp) {
-      popUp.location.replace(session.url);
+      if (!popUp.closed) popUp.location.replace(session.url);
     } else if (way === "popup") {
       throw new LinkError("popup_blocked", { url: session.url });
     } else {
@@ -118,6 +119,7 @@ async function carryOut({ createSession, way, popUp, emit, signal }) {
       const back = orAborted(shownAgain(), signal);
       location.assign(session.url);
       await back; // only the browser's Back button leads here: the page came out of its cache
+      attempt.isLeaving = false;
       emit("still_waiting", { sessionId: session.id });
     }
     const result = await watch(session, { popUp, emit, signal });
