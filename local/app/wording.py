@@ -100,5 +100,6 @@ def as_shown(account: Account) -> dict[str, Any]:
             "missing": list(account.missing_scopes),
         },
         "relink_by": account.relink_by and account.relink_by.isoformat(),
+        "days_until_relink": account.days_until_relink,
         "refresh": {"failing_since": account.failing_since and account.failing_since.isoformat()},
     }

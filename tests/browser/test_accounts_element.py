@@ -76,6 +76,7 @@ def test_each_state_is_told_in_words_and_by_a_sign(element: Element) -> None:
         ({"relink_by": "2026-12-06T00:10:00Z"}, "! Expires in 14 days"),
         ({"relink_by": "2026-11-23T00:10:00Z"}, "! Expires tomorrow"),  # in forty minutes
         ({"relink_by": "2026-11-22T23:40:00Z"}, "! Expires today"),
+        ({"days_until_relink": 3}, "! Expires in 3 days"),  # the stack's clock counts
         ({"relink_by": "2026-11-22T00:10:00Z"}, "! Expires today"),
         ({"relink_by": "2026-11-21T23:50:00Z"}, "! Needs reconnecting"),
         ({"status": "relink_required"}, "! Needs reconnecting"),

@@ -5,6 +5,8 @@ export interface ShownAccount {
   profile?: { display_name?: string | null; avatar_url?: string | null } | null;
   scopes?: { granted?: string[]; missing?: string[] };
   relink_by?: string | null;
+  /** Without it the days of the UTC calendar are counted by the browser's clock. */
+  days_until_relink?: number | null;
   refresh?: { failing_since?: string | null };
 }
 

@@ -84,9 +84,15 @@ export function daysUntil(instant, now = new Date()) {
   return Math.floor(Date.parse(instant) / DAY_MS) - Math.floor(now.getTime() / DAY_MS);
 }
 
+/** The days that are left: as the stack counted them, whose clock is right, else by the calendar. */
+function daysLeft(account, now) {
+  if (!account.relink_by) return null;
+  return account.days_until_relink ?? daysUntil(account.relink_by, now);
+}
+
 /** How an account is doing, as {kind, icon, text}: `text` is a key of the texts. */
 export function stateOf(account, now = new Date()) {
-  const days = account.relink_by ? daysUntil(account.relink_by, now) : null;
+  const days = daysLeft(account, now);
   if (account.status === "revoked") return { kind: "bad", icon: "✕", text: "revoked" };
   if (account.status === "unlinked") return { kind: "", icon: "–", text: "unlinked" };
   if (account.status === "relink_required" || (account.status === "active" && days !== null && days < 0)) {
@@ -188,7 +194,7 @@ export class TikTokAccounts extends Base {
   #card(account) {
     const name = account.profile?.display_name || this.#say("unnamed");
     const state = stateOf(account);
-    const days = account.relink_by ? daysUntil(account.relink_by) : null;
+    const days = daysLeft(account, new Date());
     const missing = account.scopes?.missing ?? [];
     const works = state.text !== "relink_required" && account.status === "active";
     const isAsking = this.#asking === account.id;
