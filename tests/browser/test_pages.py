@@ -29,19 +29,17 @@ pytestmark = pytest.mark.browser
 
 # Shown by tests/unit/test_pages.py: variants of others, which differ by a sentence.
 _VARIANTS = {
-    *(
-        "connect, nameless",
-        "success, nameless, to be closed",
-        "different browser, too late to start",
-    ),
-    *("browser_mismatch", "exchange_failed", "provider_unavailable", "not completed in time"),
-    *("expired, a day", "expired, unknown", "already used, unknown"),
+    *("connect, nameless", "connect, in a hurry", "success, nameless, to be closed"),
+    *("user_cancelled", "browser_mismatch", "exchange_failed", "not completed in time"),
+    *("different browser, too late to start", "expired, a day", "expired, unknown"),
+    "already used, unknown",
 }
 GALLERY = [name for name in EVERY_PAGE if name not in _VARIANTS]
-# A title, a sentence, a way back: one of them stands for all where axe looks in every language.
+# A title, a sentence, a button or a way back: they are made alike and differ in their words.
 _PLAIN = {
     *("already used", "withdrawn", "provider_refused", "app_misconfigured", "account_mismatch"),
-    *("user_mismatch", "user_cancelled", "too many", "not found", "bad return", "defect"),
+    *("user_mismatch", "provider_unavailable", "too many", "not found", "bad return", "defect"),
+    *("cancelled", "expired", "different browser", "partial success, nameless, to be closed"),
 }
 
 PICTURES = ROOT / "artifacts" / "pages"

@@ -15,18 +15,19 @@ MOST_LOGO_CHARACTERS = 2048
 LEAST_TEXT_CONTRAST = 4.5  # WCAG 2.2, 1.4.3
 LEAST_EDGE_CONTRAST = 3.0  # WCAG 2.2, 1.4.11
 
-_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-_LOGO = re.compile(r"data:image/(png|svg\+xml|webp);base64,[A-Za-z0-9+/]+={0,2}")
+# Compiled where they are used: settings come first in every cold start, and few set a look.
+_COLOR = r"#[0-9a-fA-F]{6}"
+_LOGO = r"data:image/(png|svg\+xml|webp);base64,[A-Za-z0-9+/]+={0,2}"
 
 
 def is_color(value: str) -> bool:
     """Whether this is a colour of six hexadecimal digits, such as `#0b5fff`."""
-    return bool(_COLOR.fullmatch(value))
+    return bool(re.fullmatch(_COLOR, value))
 
 
 def is_logo(value: str) -> bool:
     """Whether this is a small picture as a `data:` address, which nobody has to be asked for."""
-    return len(value) <= MOST_LOGO_CHARACTERS and bool(_LOGO.fullmatch(value))
+    return len(value) <= MOST_LOGO_CHARACTERS and bool(re.fullmatch(_LOGO, value))
 
 
 @dataclass(frozen=True, slots=True)

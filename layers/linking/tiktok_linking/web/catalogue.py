@@ -20,7 +20,7 @@ PSEUDO = "en-XA"
 """English made strange and 40 % longer, for whoever builds a page and asks for it."""
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
+_QUALITY = r"(?i:q)=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)"
 _PADDING = "lorem ipsum dolor sit amet consectetur "
 _ACCENTS = str.maketrans("aceinouyACEINOUY", "áçéíñóúýÁÇÉÍÑÓÚÝ")
 
@@ -114,7 +114,7 @@ def _preferred(header: str) -> str | None:
         tag, *parameters = (piece.strip() for piece in part.split(";"))
         quality = 1.0
         if parameters:
-            found = _QUALITY.fullmatch(parameters[0])
+            found = re.fullmatch(_QUALITY, parameters[0])
             quality = float(found[1]) if found else 0.0
         known = DEFAULT if tag == "*" else _known(tag)
         if known is not None and quality > best_quality:

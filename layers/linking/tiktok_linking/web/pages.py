@@ -36,9 +36,9 @@ _FINISHING_TAKES = timedelta(seconds=35)
 _HURRY = timedelta(minutes=5)
 _MOST_NAME_CHARACTERS = 200
 _MOST_AGENT_CHARACTERS = 512
-_IN_APP = re.compile(
+_IN_APP = (
     r"FBA[NV]|FB_IAB|Instagram|\bLine/|MicroMessenger|Snapchat|Pinterest|LinkedInApp|Twitter"
-    r"|TikTok|musical_ly|BytedanceWebview|KAKAOTALK|; wv\)|\((iPhone|iPad)(?!.* Safari/)",
+    r"|TikTok|musical_ly|BytedanceWebview|KAKAOTALK|; wv\)|\((iPhone|iPad)(?!.* Safari/)"
 )
 """What browsers inside other apps say of themselves. A guess: it adds a hint, never takes away."""
 
@@ -143,7 +143,7 @@ class Pages:
     def is_in_app(self) -> bool:
         """Whether this looks like the browser inside another app."""
         agent = self.user_agent[:_MOST_AGENT_CHARACTERS]
-        return bool(_IN_APP.search(agent))
+        return bool(re.search(_IN_APP, agent))
 
     def _in_app_hint(self, session: LinkSession, words: _Words) -> str:
         """A way out for those whom TikTok may bring back elsewhere; the button stays."""
