@@ -173,6 +173,10 @@ bench: build ## Measure what importing each built function costs
 bench-renewal: .venv/.ready .venv-bench/.ready ## Measure what renewing costs, beside two baselines (some minutes)
 	@$(BIN)/python -m benchmarks.renewal $(BENCH)
 
+.PHONY: cost
+cost: .venv/.ready ## Count what each operation asks of AWS and write what a month costs to docs/performance.md
+	@$(BIN)/python -m benchmarks.cost
+
 .PHONY: pins
 pins: ## Compile pyproject.toml and requirements/*.in to exact versions and hashes again
 	@local/compile_pins.sh

@@ -20,7 +20,10 @@ Item = dict[str, Value]
 Operand = Callable[[Item, Mapping[str, Value]], Value | None]
 Condition = Callable[[Item, Mapping[str, Value]], bool]
 
-_TOKEN = re.compile(r"\s*([:#]?[A-Za-z_]\w*|<>|<=|>=|[=<>(),+-])")
+Path = tuple[str, ...]
+"""An attribute, or one of a map's: ``att.#k`` is a path of two."""
+
+_TOKEN = re.compile(r"\s*([:#]?[A-Za-z_]\w*(?:\.#?[A-Za-z_]\w*)*|<>|<=|>=|[=<>(),+-])")
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -38,20 +41,20 @@ class NotUnderstood(Exception):
 class Update:
     """An update expression: what each attribute becomes, from the item as it was."""
 
-    sets: Sequence[tuple[str, Operand]]
-    removes: Sequence[str]
+    sets: Sequence[tuple[Path, Operand]]
+    removes: Sequence[Path]
     adds: Sequence[tuple[str, str]]
 
     def apply(self, old: Item, values: Mapping[str, Value]) -> Item:
         """The item after the update; ``old`` stays as it is."""
         new = dict(old)
-        for name, operand in self.sets:
+        for path, operand in self.sets:
             value = operand(old, values)
             if value is None:
-                raise NotUnderstood(f"{name} is set from an attribute that is not there")
-            new[name] = value
-        for name in self.removes:
-            new.pop(name, None)
+                raise NotUnderstood(f"{path} is set from an attribute that is not there")
+            _put(new, path, value)
+        for path in self.removes:
+            _put(new, path, None)
         for name, value_name in self.adds:
             total = Decimal(old.get(name, {"N": "0"})["N"]) + Decimal(values[value_name]["N"])
             new[name] = {"N": str(total)}
@@ -82,18 +85,18 @@ def condition(text: str, names: tuple[tuple[str, str], ...] = ()) -> Condition:
 def update(text: str, names: tuple[tuple[str, str], ...] = ()) -> Update:
     """Read an update expression."""
     reader = _Reader(text, dict(names))
-    sets: list[tuple[str, Operand]] = []
-    removes: list[str] = []
+    sets: list[tuple[Path, Operand]] = []
+    removes: list[Path] = []
     adds: list[tuple[str, str]] = []
     while reader.more():
         clause = reader.take()
         while True:
             if clause == "SET":
-                name = reader.name()
+                path = reader.path()
                 reader.expect("=")
-                sets.append((name, reader.sum()))
+                sets.append((path, reader.sum()))
             elif clause == "REMOVE":
-                removes.append(reader.name())
+                removes.append(reader.path())
             elif clause == "ADD":
                 adds.append((reader.name(), reader.take()))
             else:
@@ -185,8 +188,17 @@ class _Reader:
             raise NotUnderstood(self._text)
 
     def name(self) -> str:
-        token = self.take()
-        return self._names[token] if token.startswith("#") else token
+        (name,) = self.path()
+        return name
+
+    def path(self) -> Path:
+        return self._path_of(self.take())
+
+    def _path_of(self, token: str) -> Path:
+        if not re.match(r"[#\w]", token):
+            raise NotUnderstood(self._text)
+        parts = token.split(".")
+        return tuple(self._names[part] if part.startswith("#") else part for part in parts)
 
     def either(self) -> Condition:
         parts = [self._both()]
@@ -215,9 +227,9 @@ class _Reader:
         for word, wanted in (("attribute_exists", True), ("attribute_not_exists", False)):
             if self.accept(word):
                 self.expect("(")
-                name = self.name()
+                path = self.path()
                 self.expect(")")
-                return functools.partial(_exists, name, wanted)
+                return functools.partial(_exists, path, wanted)
         return self._comparison()
 
     def _comparison(self) -> Condition:
@@ -230,6 +242,15 @@ class _Reader:
             return lambda item, values: (
                 _in_order(operator.le, low(item, values), left(item, values))
                 and _in_order(operator.le, left(item, values), high(item, values))
+            )
+        if word == "IN":
+            self.expect("(")
+            choices = [self._operand()]
+            while self.accept(","):
+                choices.append(self._operand())
+            self.expect(")")
+            return lambda item, values: any(
+                _equal(left(item, values), choice(item, values)) for choice in choices
             )
         right = self._operand()
         if word == "=":
@@ -257,17 +278,53 @@ class _Reader:
             otherwise = self.sum()
             self.expect(")")
             return lambda item, values: item[name] if name in item else otherwise(item, values)
+        if self.accept("size"):
+            self.expect("(")
+            measured = self.path()
+            self.expect(")")
+            return lambda item, values: _size(_get(item, measured))
         token = self.take()
         if token.startswith(":"):
             return lambda item, values: values[token]
-        path = self._names[token] if token.startswith("#") else token
-        if not re.fullmatch(r"\w+", path):
-            raise NotUnderstood(self._text)
-        return lambda item, values: item.get(path)
+        path = self._path_of(token)
+        if len(path) == 1:
+            return lambda item, values: item.get(path[0])
+        return lambda item, values: _get(item, path)
 
 
-def _exists(name: str, wanted: bool, item: Item, values: Mapping[str, Value]) -> bool:
-    return (name in item) is wanted
+def _get(item: Item, path: Path) -> Value | None:
+    """What lies at a path, or None where nothing does."""
+    value = item.get(path[0])
+    for name in path[1:]:
+        value = None if value is None else value["M"].get(name)
+    return value
+
+
+def _put(item: Item, path: Path, value: Value | None) -> None:
+    """Put a value at a path, or take away what is there; maps on the way are copied."""
+    for name in path[:-1]:
+        if name not in item:
+            raise NotUnderstood("a map that is not there")
+        item[name] = {"M": dict(item[name]["M"])}
+        item = item[name]["M"]
+    if value is None:
+        item.pop(path[-1], None)
+    else:
+        item[path[-1]] = value
+
+
+def _size(value: Value | None) -> Value | None:
+    """Bytes of a text or a binary, entries of a map."""
+    if value is None:
+        return None
+    ((kind, inner),) = value.items()
+    if kind not in ("S", "B", "M", "L"):
+        raise NotUnderstood(f"type {kind} has no size")
+    return {"N": str(len(inner.encode() if kind == "S" else inner))}
+
+
+def _exists(path: Path, wanted: bool, item: Item, values: Mapping[str, Value]) -> bool:
+    return (_get(item, path) is not None) is wanted
 
 
 def _equal(left: Value | None, right: Value | None) -> bool:

@@ -72,9 +72,9 @@ def product(
         done.set_result(work(*args, **options))
         return done
 
-    def send(*_: Any, body: Any = None, **_options: Any) -> Any:
+    def send(_pool: Any, method: str, url: str, body: Any = None, **_options: Any) -> Any:
         data = body if isinstance(body, bytes) else str(body).encode()
-        status, answer = tiktok.answer(data)
+        status, answer = tiktok.respond(url, data)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(answer))}
         return HTTPResponse(io.BytesIO(answer), headers, status, preload_content=False)
 
@@ -89,7 +89,7 @@ def product(
         journal, tempfile.tempdir = tempfile.tempdir, folder
         # mypy lets no method be replaced; it is for a while, and for libraries, not for our own.
         boto3.session.Session.client = make_client  # type: ignore[method-assign,assignment]
-        HTTPConnectionPool.urlopen = send  # type: ignore[method-assign]
+        HTTPConnectionPool.urlopen = send  # type: ignore[method-assign,assignment]
         ThreadPoolExecutor.submit = run_now  # type: ignore[method-assign,assignment]
         _forget()
         bootstrap.use_clock(now)

@@ -182,8 +182,8 @@ def _tiktok_answer(tiktok: TokenEndpoint) -> Answer:
         "Date": "Sun, 22 Nov 2026 12:00:00 GMT",
     }
 
-    def answer(_path: str, _headers: dict[str, str], body: bytes) -> Reply:
-        status, content = tiktok.answer(body)
+    def answer(path: str, _headers: dict[str, str], body: bytes) -> Reply:
+        status, content = tiktok.respond(path, body)
         return status, fixed, content
 
     return answer

@@ -26,6 +26,8 @@ SCOPES = (
     "video.upload",
 )
 TOKEN_LENGTH = 100
+CODE = "code-of-"
+"""A code is this and the open id of the person who consented."""
 
 
 class TokenEndpoint:
@@ -34,6 +36,7 @@ class TokenEndpoint:
     def __init__(self) -> None:
         self.answered = 0
         self.refused = 0
+        self.profiles = 0
         self._alive: dict[str, int] = {}
 
     def answer(self, body: bytes) -> tuple[int, bytes]:
@@ -41,21 +44,41 @@ class TokenEndpoint:
         form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         if form.get("client_secret") != CLIENT_SECRET or CLIENT_KEY not in form.values():
             return self._refuse("invalid_client")
+        if form.get("grant_type") == "authorization_code":
+            return self._issue(form.get("code", "").removeprefix(CODE), 0)
         if form.get("grant_type") != "refresh_token":
             return self._refuse("unsupported_grant_type")
         open_id, _, rest = form.get("refresh_token", "").removeprefix("rft.").partition("!")
         serial = rest.rpartition("*")[2]
         if not serial.isdigit() or int(serial) != self._alive.get(open_id, 0):
             return self._refuse("invalid_grant")
-        self._alive[open_id] = int(serial) + 1
+        return self._issue(open_id, int(serial) + 1)
+
+    def respond(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body for a request to any address that is asked while linking."""
+        if not path.startswith("/v2/user/info"):
+            return self.answer(body)
+        self.profiles += 1
+        user = {
+            "open_id": "-000benchmark",
+            "union_id": "5c2f1d3b8a9e4c7d8e6f0a1b2c3d4e5f",
+            "display_name": "Ada Example",
+            "avatar_url": "https://p16.example.com/5c2f1d3b8a9e4c7d8e6f0a1b2c3d4e5f.jpeg",
+            "username": "ada",
+        }
+        error = {"code": "ok", "message": "", "log_id": "20261122000000BENCHMARK"}
+        return 200, json.dumps({"data": {"user": user}, "error": error}).encode()
+
+    def _issue(self, open_id: str, serial: int) -> tuple[int, bytes]:
+        self._alive[open_id] = serial
         self.answered += 1
         return 200, json.dumps(
             {
-                "access_token": _token("act", open_id, int(serial) + 1),
+                "access_token": _token("act", open_id, serial),
                 "expires_in": int(ACCESS_LIVES.total_seconds()),
                 "open_id": open_id,
                 "refresh_expires_in": int(REFRESH_LIVES.total_seconds()),
-                "refresh_token": _token("rft", open_id, int(serial) + 1),
+                "refresh_token": _token("rft", open_id, serial),
                 "scope": ",".join(SCOPES),
                 "token_type": "Bearer",
             }

@@ -101,9 +101,13 @@ def copies(
     return TimelineTable(request.getfixturevalue(table), kept_for=timedelta(days=90))
 
 
-@pytest.fixture(params=["fake", "moto"])
+@pytest.fixture(params=["fake", "moto", "counted"])
 def sessions(request: pytest.FixtureRequest) -> SessionsInMemory | SessionTable:
     """The port Sessions."""
     if request.param == "fake":
         return SessionsInMemory(Happenings())
+    if request.param == "counted":
+        schema = Schema.of(template()["Resources"]["SessionsTable"]["Properties"])
+        stand_in = Client(Aws({"SessionsTable": schema}, {}), "dynamodb")
+        return SessionTable(Table(stand_in, "SessionsTable"))
     return SessionTable(request.getfixturevalue("sessions_table"))

@@ -1,4 +1,8 @@
-"""How many calls an operation makes once its process is warm: money is calls (design §5)."""
+"""How many calls an operation makes once its process is warm: money is calls (design §5).
+
+What a month costs is computed from benchmarks/cost/calls.toml (`make cost`), so a running world is
+held to that file, and the file to the budget.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks.cost.files import read_counts
+from benchmarks.cost.operations import Operation
 from tests.flows.http_browser import HttpBrowser
 from tests.flows.journey import Journey
 
@@ -13,6 +19,11 @@ WRITES = {
     f"dynamodb.{operation}"
     for operation in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems")
 }
+
+
+def counted(operation: str) -> Operation:
+    """What the cost model counts with."""
+    return read_counts().operations[operation]
 
 
 def dynamodb(journey: Journey, function: str) -> int:
@@ -48,7 +59,7 @@ def test_authorize_makes_one_dynamodb_call(journey: Journey, warm: str, end_user
 
     assert browser.send("GET", link).status_code == 302
 
-    assert dynamodb(journey, "authorize") <= 2
+    assert dynamodb(journey, "authorize") == counted("authorize").dynamodb <= 2
     assert keys_and_secrets(journey, "authorize") == {}
 
 
@@ -59,8 +70,15 @@ def test_a_callback_makes_four_dynamodb_calls_and_two_to_tiktok(
 
     journey.link(end_user, person)
 
-    assert dynamodb(journey, "callback") <= 4
+    assert dynamodb(journey, "callback") == counted("callback").dynamodb <= 4
     assert journey.calls_of("callback", "tiktok") == {"tiktok.token": 1, "tiktok.user_info": 1}
+    assert counted("callback").tiktok == 2
+    assert dynamodb(journey, "sessions") == sum(
+        counted(name).dynamodb for name in ("begin a session", "read a session")
+    )
+    assert dynamodb(journey, "authorize") == sum(
+        counted(name).dynamodb for name in ("connect page", "authorize")
+    )
     assert keys_and_secrets(journey, "callback") == {}
 
 
@@ -70,7 +88,7 @@ def test_a_vend_is_one_read(journey: Journey, warm: str) -> None:
 
     journey.backend.token(warm)
 
-    assert dynamodb(journey, "tokens") == 1
+    assert dynamodb(journey, "tokens") == counted("vend").dynamodb == 1
     assert writes(journey, "tokens") == 0
     assert journey.world.calls()["tokens"].keys() <= {"dynamodb.Query", "dynamodb.BatchGetItem"}
     assert journey.calls_of("refresh") == {}
@@ -92,7 +110,7 @@ def test_the_last_use_is_written_once_in_six_hours(journey: Journey, warm: str) 
     journey.world.advance(minutes=2)
     for _ in range(5):
         journey.backend.token(warm)
-    assert writes(journey, "tokens") == 1
+    assert writes(journey, "tokens") == counted("first vend in six hours").write_units == 1
 
 
 def test_a_renewal_on_demand_makes_two_writes(journey: Journey, warm: str) -> None:
@@ -101,8 +119,10 @@ def test_a_renewal_on_demand_makes_two_writes(journey: Journey, warm: str) -> No
 
     assert journey.backend.token(warm, rejected=True)["refreshed"] is True
 
-    assert writes(journey, "refresh") == 2
+    renewing = counted("vend that renews")
+    assert writes(journey, "refresh") == renewing.write_units == 2
     assert dynamodb(journey, "refresh") == 3  # and the read
+    assert dynamodb(journey, "refresh") + dynamodb(journey, "tokens") == renewing.dynamodb
     assert journey.calls_of("refresh", "tiktok") == {"tiktok.token": 1}
     assert keys_and_secrets(journey, "refresh") == {}
     assert keys_and_secrets(journey, "tokens") == {}
@@ -123,10 +143,10 @@ def test_a_batch_of_renewals_shares_its_reads(
     made = journey.calls_of("refresh")
     renewed = made["tiktok.token"]
     assert renewed >= 10
-    assert writes(journey, "refresh") == 2 * renewed
-    assert (
-        made["dynamodb.Query"] == 10
-    )  # each shard of the due index, each kind of unfinished unlink
+    assert writes(journey, "refresh") == counted("renewal by the schedule").write_units * renewed
+    assert counted("renewal by the schedule").write_units == 2
+    # One for each shard of the due index, one for each kind of unfinished unlink.
+    assert made["dynamodb.Query"] == 10
     assert made["dynamodb.BatchGetItem"] <= made["sqs.SendMessageBatch"] < renewed
 
 

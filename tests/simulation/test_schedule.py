@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cost.files import read
 from tests.fakes import samples
 from tests.fakes.rotating_tiktok import Rules
 from tests.simulation.months import LATEST_DELIVERY, NO_SCHEDULE_FOR, Months, Renewed, Resident, Use
@@ -190,6 +191,26 @@ def test_rotations_per_account_and_day_stay_within_their_bounds(case: Case) -> N
         least, most = bounds(case, (resident.mode, resident.use))
         rate = per_day(lived, resident)
         assert least <= rate <= most, f"{resident.mode}, {resident.use}: {rate:.2f}"
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.is_sliding], ids=str)
+def test_the_cost_model_counts_with_these_rotations(case: Case) -> None:
+    """benchmarks/cost/rotations.toml, by which `make cost` computes a month."""
+    lived = months(case)
+    written = read("rotations")[f"{case.access_hours} h"]
+
+    for resident in lived.residents:
+        days = linked_for(lived, resident) / timedelta(days=1)
+        causes = Counter(renewed.cause for renewed in renewals(lived, resident))
+        counted = {
+            "scheduled": causes["schedule"] / days,
+            "asked": causes["vend"] / days,
+            "vends": lived.record.vends[resident.open_id] / days,
+        }
+        assert written[resident.mode][resident.use] == pytest.approx(counted, rel=0.03, abs=0.01), (
+            resident.mode,
+            resident.use,
+        )
 
 
 @every_case
