@@ -6,7 +6,8 @@
 `sam build` ships no .pyc, so that each cold start would compile all that it imports: half of its
 CPU time (measured). And nothing holds the parameter Architecture against the layer: a stack of
 arm64 functions with an x86_64 layer deploys and then fails at its first import. Botocore brings the
-descriptions of some 400 services along: more than half of the layer.
+descriptions of some 400 services along, which is more than half of the layer, and Powertools much
+that is not for us.
 """
 
 import argparse
@@ -28,13 +29,15 @@ _LAYER_ROOT = "/opt"
 _FUNCTION_ROOT = "/var/task"
 # The AWS services that the functions talk to; STS is there for tools that ask who they are.
 SERVICES = frozenset({"dynamodb", "events", "kms", "lambda", "secretsmanager", "sqs", "sts"})
+# What the functions have of Powertools' utilities; its resolvers and the rest of them stay behind.
+UTILITIES = frozenset({"jmespath_utils", "__pycache__"})
 _ELF_MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
 
 
 def finish(build: Path, architecture: str) -> None:
     """Drop, compile, and let the built template allow one architecture."""
     for folder in _built_folders(build):
-        _drop_other_services(folder)
+        _drop_what_is_not_used(folder)
         root = _LAYER_ROOT if (folder / "python").is_dir() else _FUNCTION_ROOT
         compiled = compileall.compile_dir(
             folder,
@@ -75,12 +78,19 @@ def problems_of(build: Path) -> list[str]:
     return problems
 
 
-def _drop_other_services(folder: Path) -> None:
+def _drop_what_is_not_used(folder: Path) -> None:
     # boto3/data describes resources, which the functions do without.
     for data in (folder / "python/botocore/data", folder / "python/boto3/data"):
-        for service in data.glob("*/"):
-            if service.name not in SERVICES:
-                shutil.rmtree(service)
+        _drop_folders(data, SERVICES)
+    powertools = folder / "python/aws_lambda_powertools"
+    _drop_folders(powertools / "utilities", UTILITIES)
+    shutil.rmtree(powertools / "event_handler", ignore_errors=True)
+
+
+def _drop_folders(place: Path, kept: frozenset[str]) -> None:
+    for inner in place.glob("*/"):
+        if inner.name not in kept:
+            shutil.rmtree(inner)
 
 
 def _built_folders(build: Path) -> Iterator[Path]:

@@ -127,7 +127,7 @@ def test_sizes_stay_small(build: Path) -> None:
     """A cold start downloads and unpacks them; Lambda's limit would be 250 MB unpacked."""
     for name in FUNCTIONS:
         assert zipped_bytes(built(build, name)) <= 100 * KILOBYTE, name
-    assert zipped_bytes(build / "LinkingLayer") <= 16 * MEGABYTE
+    assert zipped_bytes(build / "LinkingLayer") <= 10 * MEGABYTE
 
 
 def test_the_built_template_allows_the_one_architecture_of_its_layer(build: Path) -> None:
