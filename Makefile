@@ -48,7 +48,7 @@ endef
 	@touch $@
 
 .venv-bench/.ready: layers/linking/requirements.txt requirements/bench.txt
-	$(call environment,.venv-bench,what the benchmark measures: the runtime and Authlib)
+	$(call environment,.venv-bench,what is measured: the runtime, and what it is compared with)
 	$(call compiled,.venv-bench)
 	@touch $@
 
@@ -164,9 +164,10 @@ sam-local: .venv/.ready ## Serve the API by `sam local start-api`, in Docker (ST
 	@$(MAKE) --no-print-directory build
 	@exec $(BIN)/python -m local.sam_local start
 
+# With options: make bench BENCH="--rounds 1" (a look, printed and not written)
 .PHONY: bench
-bench: build ## Measure what importing each built function costs
-	@$(BIN)/python -m benchmarks.cold_import $(BUILT)
+bench: build .venv-bench/.ready ## Measure cold starts, links, tokens, renewals beside usual ways and write docs/performance.md (ten minutes)
+	@$(BIN)/python -m benchmarks.speed $(BUILT) $(BENCH)
 
 # With options: make bench-renewal BENCH="--rounds 3 --due 1000"
 .PHONY: bench-renewal

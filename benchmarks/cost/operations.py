@@ -74,7 +74,7 @@ class Counts:
 
 def count_operations(setting: Setting) -> Counts:
     """Lead two people through everything, and count the second."""
-    stage = _Stage(setting)
+    stage = Stage(setting)
     made: dict[str, Operation] = {}
     first, second = journey.open_ids(2, "c")
     sessions = {}
@@ -153,16 +153,16 @@ def _a_scheduled_renewal(setting: Setting, plan: Operation) -> Operation:
     return whole.divided(DUE)
 
 
-class _Stage:
+class Stage:
     """The stack in one process, function after function."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, more: Mapping[str, Schema] | None = None) -> None:
         self.clock = NOON
         self._setting = setting
         schemas = {name: Schema.of(table) for name, table in setting.tables.items()}
-        self.aws = Aws(schemas, setting.secrets)
+        self.aws = Aws(schemas | dict(more or {}), setting.secrets)
         self.aws.run = self._run
-        self._tiktok = TokenEndpoint()
+        self.tiktok = TokenEndpoint()
         self._name = ""
 
     @contextmanager
@@ -170,7 +170,7 @@ class _Stage:
         """Be this function."""
         before, self._name = self._name, name
         variables = self._setting.functions[name]
-        with product(self.aws, self._tiktok, variables, lambda: self.clock):
+        with product(self.aws, self.tiktok, variables, lambda: self.clock):
             yield
         self._name = before
 
@@ -197,11 +197,11 @@ class _Stage:
     ) -> Iterator[None]:
         """Put down what happens in the block."""
         self.aws.tally = tally = Tally()
-        asked = self._tiktok.answered + self._tiktok.profiles
+        asked = self.tiktok.answered + self.tiktok.profiles
         log = io.StringIO()
         with _logs_into(log):
             yield
-        asked = self._tiktok.answered + self._tiktok.profiles - asked
+        asked = self.tiktok.answered + self.tiktok.profiles - asked
         into[what] = _operation(
             function, tally, http, invocations, asked, len(log.getvalue().encode())
         )
@@ -280,6 +280,11 @@ def _as_json(item: Item) -> Any:
         return base64.b64encode(value).decode()
 
     return json.loads(json.dumps(item, default=text))
+
+
+def quiet() -> contextlib.AbstractContextManager[None]:
+    """Have what the product logs come to nothing."""
+    return _logs_into(io.StringIO())
 
 
 @contextmanager

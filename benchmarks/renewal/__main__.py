@@ -9,16 +9,13 @@ import argparse
 import contextlib
 import io
 import os
-import platform
-import ssl
 import statistics
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import certifi
-
+from benchmarks.machine import machine
 from benchmarks.renewal.counting import Counted, as_row, count
 from benchmarks.renewal.setting import BATCH, ROOT, Setting
 from benchmarks.renewal.throughput import WAYS, Run, measure
@@ -50,7 +47,7 @@ def main() -> None:
             aws_latency_ms=arguments.aws_latency_ms,
             say=say,
         )
-        write(f"{_machine()}\n\n{_throughput(runs)}\n\n{_connections(runs)}\n\n")
+        write(f"{machine()}\n\n{_throughput(runs)}\n\n{_connections(runs)}\n\n")
     if arguments.due:
         setting = Setting.read()
         counts = []
@@ -93,30 +90,6 @@ def _arguments() -> argparse.Namespace:
 def _sizes(due: Sequence[int], others: int) -> list[tuple[int, int]]:
     """Each number among as many others; the smallest among few as well."""
     return [(due[0], due[0]), *((number, others) for number in due)]
-
-
-def _machine() -> str:
-    model = "unknown processor"
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return (
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
-        f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {ssl.OPENSSL_VERSION} "
-        f"reads the list of authorities in {_parse_milliseconds():.1f} ms of CPU"
-    )
-
-
-def _parse_milliseconds() -> float:
-    """CPU of reading the list of authorities once: most of what a new connection costs."""
-    taken = []
-    for _ in range(9):
-        began = time.process_time()
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certifi.where())
-        taken.append(time.process_time() - began)
-    return 1000 * statistics.median(taken)
 
 
 def _throughput(runs: Sequence[Run]) -> str:

@@ -72,9 +72,10 @@ def product(
         done.set_result(work(*args, **options))
         return done
 
-    def send(_pool: Any, method: str, url: str, body: Any = None, **_options: Any) -> Any:
+    def send(_pool: Any, method: str, url: str, body: Any = None, **options: Any) -> Any:
         data = body if isinstance(body, bytes) else str(body).encode()
-        status, answer = tiktok.respond(url, data)
+        authorization = (options.get("headers") or {}).get("Authorization", "")
+        status, answer = tiktok.respond(url, data, authorization)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(answer))}
         return HTTPResponse(io.BytesIO(answer), headers, status, preload_content=False)
 

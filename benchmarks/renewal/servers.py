@@ -35,7 +35,7 @@ from benchmarks.renewal.aws import Aws, Refused
 from benchmarks.renewal.tiktok import TokenEndpoint
 from local.wire import call_name
 
-AWS_SERVICES = ("dynamodb", "kms", "secretsmanager", "sqs")
+AWS_SERVICES = ("dynamodb", "events", "kms", "secretsmanager", "sqs")
 TIKTOK = "tiktok"
 _BINARY = ("Plaintext", "CiphertextBlob")
 
@@ -182,8 +182,8 @@ def _tiktok_answer(tiktok: TokenEndpoint) -> Answer:
         "Date": "Sun, 22 Nov 2026 12:00:00 GMT",
     }
 
-    def answer(path: str, _headers: dict[str, str], body: bytes) -> Reply:
-        status, content = tiktok.respond(path, body)
+    def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:
+        status, content = tiktok.respond(path, body, headers.get("authorization", ""))
         return status, fixed, content
 
     return answer
@@ -235,7 +235,7 @@ def _certificates(folder: Path) -> tuple[Path, Path]:
     """An authority and a server's certificate for this run alone.
 
     The authority is added to the list that requests and boto3 ship, so that loading it takes what
-    it takes in the world.
+    it takes in the world; and it lies in a file of its own, for who trusts nobody else.
     """
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Benchmark authority")])
@@ -263,6 +263,7 @@ def _certificates(folder: Path) -> tuple[Path, Path]:
     authorities, own = folder / "authorities.pem", folder / "server.pem"
     shipped = Path(certifi.where()).read_bytes()
     authorities.write_bytes(shipped + b"\n" + _pem(authority))
+    (folder / "authority.pem").write_bytes(_pem(authority))
     plain_key = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

@@ -54,13 +54,16 @@ class TokenEndpoint:
             return self._refuse("invalid_grant")
         return self._issue(open_id, int(serial) + 1)
 
-    def respond(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body for a request to any address that is asked while linking."""
+    def respond(self, path: str, body: bytes, authorization: str) -> tuple[int, bytes]:
+        """Status and body for a request to any address that is asked in the life of a link."""
+        if path.startswith("/v2/oauth/revoke"):
+            return 200, b"{}"
         if not path.startswith("/v2/user/info"):
             return self.answer(body)
         self.profiles += 1
+        token = authorization.removeprefix("Bearer ").removeprefix("act.")
         user = {
-            "open_id": "-000benchmark",
+            "open_id": token.partition("!")[0],
             "union_id": "5c2f1d3b8a9e4c7d8e6f0a1b2c3d4e5f",
             "display_name": "Ada Example",
             "avatar_url": "https://p16.example.com/5c2f1d3b8a9e4c7d8e6f0a1b2c3d4e5f.jpeg",
