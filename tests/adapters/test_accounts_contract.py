@@ -603,6 +603,19 @@ def test_a_flag_tells_why_and_keeps_the_tokens(accounts: Accounts) -> None:
     assert (after.version, after.failing_since) == (grant.version + 1, LATER)
 
 
+def test_a_flag_may_end_the_access_token_too(accounts: Accounts) -> None:
+    grant = link(accounts)
+
+    assert accounts.require_relink(grant, RelinkReason.ROTATION_LOST, now=LATER, ends_access=True)
+
+    after = read(accounts)
+    assert after.expires_at == LATER
+    assert after.pair is not None
+    assert grant.pair is not None
+    assert after.pair.refresh == grant.pair.refresh
+    assert not after.is_alive(LATER)
+
+
 def test_a_flag_is_for_the_token_that_was_refused_alone(accounts: Accounts) -> None:
     stale = link(accounts)
     save(accounts, renewed(stale))

@@ -209,7 +209,9 @@ class AccountsInMemory:
             self._write(stored, recovering_since=now)
             return True
 
-    def require_relink(self, grant: Grant, reason: RelinkReason, *, now: datetime) -> bool:
+    def require_relink(
+        self, grant: Grant, reason: RelinkReason, *, now: datetime, ends_access: bool = False
+    ) -> bool:
         """See ports.Grants."""
         with self._happenings.call("grants.require_relink"):
             stored = self._grants[grant.id]
@@ -220,9 +222,12 @@ class AccountsInMemory:
                 return False
             if kept.status is Status.RELINK_REQUIRED:
                 return True
+            expires_at = now if ends_access else kept.expires_at
             self._write(
                 stored,
                 status=Status.RELINK_REQUIRED,
+                expires_at=expires_at,
+                pair=replace(kept.pair, expires_at=expires_at or kept.pair.expires_at),
                 reason=reason.value,
                 lease_owner=None,
                 lease_until=None,

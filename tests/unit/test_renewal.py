@@ -660,6 +660,17 @@ def test_tiktoks_no_settles_a_doubt_with_the_reason_that_was_right(stage: Stage)
 
     assert renew(stage).outcome is Outcome.RELINK_REQUIRED
     assert stage.grant().reason == RelinkReason.ROTATION_LOST
+    # Nobody had spent that token, so TikTok has ended all of it: the access token is dead, too.
+    assert not stage.grant().is_alive(stage.clock.now)
+
+
+def test_a_lost_rotation_leaves_the_access_token_to_its_own_date(stage: Stage) -> None:
+    """Where reuse is merely refused it works to its end, and who gets it is warned."""
+    stage.tiktok.answers.extend([NoAnswer(), Refused("invalid_grant")])
+
+    assert renew(stage, Ask(rejected=True)).outcome is Outcome.RELINK_REQUIRED
+    assert stage.grant().reason == RelinkReason.ROTATION_LOST
+    assert stage.grant().is_alive(stage.clock.now)
 
 
 def test_a_doubt_that_could_not_be_hastened_is_settled_by_whoever_asks(stage: Stage) -> None:

@@ -141,8 +141,13 @@ class Grants(Protocol):
     def mark_recovering(self, grant: Grant, *, now: datetime) -> bool:
         """Write that recovery of an unknown outcome began; False if the grant moved on."""
 
-    def require_relink(self, grant: Grant, reason: RelinkReason, *, now: datetime) -> bool:
-        """Flag the grant; False if another refresh token is stored than the one in ``grant``."""
+    def require_relink(
+        self, grant: Grant, reason: RelinkReason, *, now: datetime, ends_access: bool = False
+    ) -> bool:
+        """Flag the grant; False if another refresh token is stored than the one in ``grant``.
+
+        With ``ends_access`` its access token counts as dead from now on, whatever its date.
+        """
 
     def doubt(self, grant_id: str, *, authorised_at: datetime | None = None, now: datetime) -> None:
         """Have TikTok asked about an active grant before anyone relies on it: due at once.

@@ -202,7 +202,9 @@ class AccountTable:
             return failed.old.get("rc") == to_ms(now)
         return True
 
-    def require_relink(self, grant: Grant, reason: RelinkReason, *, now: datetime) -> bool:
+    def require_relink(
+        self, grant: Grant, reason: RelinkReason, *, now: datetime, ends_access: bool = False
+    ) -> bool:
         """See ports.Grants."""
         if grant.pair is None:
             return False
@@ -214,7 +216,8 @@ class AccountTable:
                         "st": Status.RELINK_REQUIRED.value,
                         "rs": reason.value,
                         "ev": mark(EventType.RELINK_REQUIRED, now),
-                    },
+                    }
+                    | ({"ae": now} if ends_access else {}),
                     removes=("lo", "lu", "it", "rc", "bo", "ds", "da"),
                     adds={"v": 1},
                     first={"ff": now},
