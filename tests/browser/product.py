@@ -34,6 +34,10 @@ class Product:
     def account(self, name: str) -> Locator:
         return self.page.get_by_role("article", name=name)
 
+    def nothing_connected(self) -> Locator:
+        """What the list says without accounts; its own words are there too, and not shown."""
+        return self.page.get_by_text("No TikTok account is connected yet.").filter(visible=True)
+
     def notice(self) -> Locator:
         return self.page.get_by_role("status")
 
