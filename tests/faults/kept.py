@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,18 +43,39 @@ class Found:
     seconds: float
 
 
-class Kept:
-    """The parts that are done, on disk."""
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier version of the code, and the scenarios that are not taken from it."""
 
-    def __init__(self, folder: Path = FOLDER, *, begins_anew: bool = False) -> None:
-        """``begins_anew`` finds nothing of an earlier run, and keeps what this one finds."""
-        self._folder = folder / _digest()
+    code: str
+    but: Collection[str]
+
+
+class Kept:
+    """The parts that are done, on disk, by the code that they ran."""
+
+    def __init__(
+        self, folder: Path = FOLDER, *, begins_anew: bool = False, earlier: Earlier | None = None
+    ) -> None:
+        """``begins_anew`` finds nothing of an earlier run, and keeps what this one finds.
+
+        What ``earlier`` code found is taken as it is.
+        """
+        self.code = _digest()
+        self._folder = folder / self.code
         self._begins_anew = begins_anew
+        self._earlier = earlier
 
     def find(self, part: Part) -> Found | None:
-        """What an earlier run of the same code found for this part."""
-        file = self._folder / f"{part}.pickle"
-        if self._begins_anew or not file.exists():
+        """What an earlier run found for this part."""
+        earlier = self._earlier
+        if earlier is not None and part.scenario not in earlier.but:
+            file = self._folder.with_name(earlier.code) / f"{part}.pickle"
+        elif self._begins_anew:
+            return None
+        else:
+            file = self._folder / f"{part}.pickle"
+        if not file.exists():
             return None
         found: Found = pickle.loads(file.read_bytes())  # noqa: S301 - our own file
         return found

@@ -54,9 +54,17 @@ def wrong_ends(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def page(
-    results: Mapping[str, Sequence[Verdict]], *, seconds: float, worlds: int, every: int = 1
+    results: Mapping[str, Sequence[Verdict]],
+    *,
+    seconds: float,
+    worlds: int,
+    every: int = 1,
+    code: str = "",
 ) -> str:
-    """docs/faults.md, whole; with ``every``, of each rotation only every n-th case was run."""
+    """docs/faults.md, whole; with ``every``, of each rotation only every n-th case was run.
+
+    ``code`` says which version of the product was swept.
+    """
     all_of_them = [verdict for verdicts in results.values() for verdict in verdicts]
     unreached = sum(v.outcome == NOT_REACHED for v in all_of_them)
     part = "" if every == 1 else f" --every {every}"
@@ -68,6 +76,7 @@ def page(
         f"Made by `python -m tests.faults.sweep --write{part}` (`make faults` runs every case) in"
         f" {seconds / 60:.0f} minutes with {worlds} worlds at a time;"
         " nothing here is written by hand.",
+        *([code] if code else []),
         *(
             []
             if every == 1

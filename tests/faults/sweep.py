@@ -25,7 +25,7 @@ import requests
 from local.testing import WorldHandle, running_world
 from tests.faults import window
 from tests.faults.cases import Case
-from tests.faults.kept import Found, Kept, Part
+from tests.faults.kept import Earlier, Found, Kept, Part
 from tests.faults.oracle import NOT_REACHED, Verdict
 from tests.faults.people import ACCESS_SECONDS, Stage
 from tests.faults.report import page, summary, wrong_ends
@@ -195,6 +195,17 @@ def sweep_rotation(
     return Found(in_order(wanted, verdicts), sum(found.seconds for found in parts) / worlds)
 
 
+def swept(code: str, earlier: Earlier | None) -> str:
+    """Which code this is about, by the digest that ``artifacts/faults`` has folders of."""
+    if earlier is None:
+        return f"The code's digest (tests/faults/kept.py) is `{code}`."
+    anew = ", ".join(f"*{name}*" for name in earlier.but)
+    return (
+        f"The code's digest (tests/faults/kept.py) was `{earlier.code}`;"
+        f" of `{code}`, after changes that concern them, are: {anew}."
+    )
+
+
 def main() -> int:
     """Run the sweep, print what it found, write docs/faults.md; 1 if anything is wrong."""
     names = ", ".join(f'"{kind.name}"' for kind in SCENARIOS)
@@ -211,6 +222,11 @@ def main() -> int:
         action="store_true",
         help="take what an earlier run of the same code has found, and run the rest",
     )
+    arguments.add_argument(
+        "--others-from",
+        metavar="CODE",
+        help="with --only, after a change: count beside it what earlier code found for the rest",
+    )
     arguments.add_argument("--write", action="store_true", help="write docs/faults.md")
     given = arguments.parse_args()
     wanted = [
@@ -221,8 +237,12 @@ def main() -> int:
     ]
     if not wanted:
         arguments.error(f"no such scenario; there are {names}")
+    earlier = None
+    if given.others_from:
+        earlier = Earlier(given.others_from, [kind.name for kind in wanted])
+        wanted = list(SCENARIOS)
     progress = Progress()
-    kept = Kept(begins_anew=not given.go_on)
+    kept = Kept(begins_anew=not given.go_on, earlier=earlier)
     found = {
         rotation: sweep_rotation(rotation, wanted, given.worlds, progress, given.every, kept)
         for rotation in given.rotation
@@ -230,7 +250,13 @@ def main() -> int:
     results = {rotation: part.verdicts for rotation, part in found.items()}
     every = [verdict for verdicts in results.values() for verdict in verdicts]
     seconds = sum(part.seconds for part in found.values())
-    text = page(results, seconds=seconds, worlds=given.worlds, every=given.every)
+    text = page(
+        results,
+        seconds=seconds,
+        worlds=given.worlds,
+        every=given.every,
+        code=swept(kept.code, earlier),
+    )
     print(text)
     print(summary(every))
     is_whole = (len(results), len(wanted)) == (len(ROTATIONS), len(SCENARIOS))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults import kept
 from tests.faults.cases import Case
-from tests.faults.kept import Found, Kept, Part
+from tests.faults.kept import Earlier, Found, Kept, Part
 from tests.faults.oracle import Verdict
 
 PART = Part("strict", "refresh, plan", 0, 2, every=9)
@@ -28,6 +28,17 @@ def test_a_run_that_begins_anew_finds_nothing_and_keeps(tmp_path: Path) -> None:
 
     assert anew.find(PART) is None
     assert Kept(tmp_path).find(PART) == FOUND
+
+
+def test_what_earlier_code_found_is_taken_for_all_but_what_changed(tmp_path: Path) -> None:
+    Kept(tmp_path).keep(PART, FOUND)
+    (tmp_path / Kept(tmp_path).code).rename(tmp_path / "earlier")
+
+    taken = Kept(tmp_path, begins_anew=True, earlier=Earlier("earlier", but=["tokens"]))
+    anew = Kept(tmp_path, earlier=Earlier("earlier", but=["refresh, plan"]))
+
+    assert taken.find(PART) == FOUND
+    assert anew.find(PART) is None
 
 
 def test_another_part_has_found_nothing(tmp_path: Path) -> None:
