@@ -139,7 +139,8 @@ def test_the_command_line_knows_of_the_layer_only_how_grants_are_named() -> None
         (node.module, alias.name)
         for file in (ROOT / "cli").rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tiktok_linking")
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").split(".")[0] == "tiktok_linking"
         for alias in node.names
     }
 

@@ -31,7 +31,8 @@ from tiktok_linking.web.script import script_version
 Produce = Callable[[Stage], requests.Response]
 UNKNOWN_ACCOUNT = "acct_" + "a" * 48
 CONTENT_TYPES = {
-    f"{kind}; charset=utf-8" for kind in ("application/json", PROBLEM, "text/html", "text/plain")
+    f"{kind}; charset=utf-8"
+    for kind in ("application/json", PROBLEM, "text/html", "text/plain", "text/javascript")
 }
 
 SHOWN_ONCE_A_FUNCTION = 500
@@ -719,9 +720,10 @@ def _(stage: Stage) -> requests.Response:
 @gives("vendToken", 200, when="although the owner has to link again")
 def _(stage: Stage) -> requests.Response:
     account_id = stage.account()
-    open_id = stage.backend.account(account_id)["open_id"]
-    stage.tiktok.control("POST", f"/users/{open_id}/remove", {"reason": 1})
     stage.world.advance(minutes=2)  # a minute must pass before a rejection is believed
+    stage.tiktok.fail("token", "500_after")  # the new tokens are lost with the answer
+    stage.backend.vend(account_id, rejected=True)
+    stage.world.advance(minutes=6)
     answer = stage.backend.vend(account_id, rejected=True)
     assert answer.json()["warning"] == "relink_required"
     return answer
