@@ -445,7 +445,7 @@ MUTANTS = (
             ),
         ),
         (two_at_once_where_reuse_ends_the_grant,),
-        "TikTok does not know the token",
+        "relink asked for: rotation_lost",
     ),
     Mutant(
         "an answer without a refresh token empties it",
