@@ -41,10 +41,15 @@ from tests.functions.stack import (
 
 Event = dict[str, Any]
 OPEN_ID = "open-id-of-the-canary"
+OF_THE_CANARY = {"end_user_id": "u_canary"}
 OURS = ("tiktok_linking", "functions")
 # User text that would make a second record of its own, if it were printed as it is.
 FORGED = 'Ada\r\n{"level": "ERROR", "message": "forged"}'
-QUEUES = ("RenewalQueue", "RescueQueue", "RenewalDeadLetterQueue", "RescueDeadLetterQueue")
+QUEUES = tuple(
+    f"{what}{kind}"
+    for what in ("Renewal", "Revocation", "Rescue")
+    for kind in ("Queue", "DeadLetterQueue")
+)
 
 
 def made_up(kind: str) -> str:
@@ -215,6 +220,14 @@ class Run:
         answer = self.ask("unlink-account")
         self.stack.tiktok.script.clear()
         return answer
+
+    def finish_unlinks(self, *answers: Any) -> None:
+        """What the queue brings of unlinks that may not have ended."""
+        for body in self.stack.messages("RevocationQueue"):
+            self.hear("queue RevocationQueue", body)
+            self.play(*answers)
+            self.stack.invoke("unlink", {"Records": [{"messageId": "m", "body": body}]})
+            self.stack.tiktok.script.clear()
 
     def run_schedule(self, *answers: Any) -> None:
         """A plan, its batch, and what TikTok answers to it."""
@@ -581,9 +594,14 @@ def unlinking(run: Run) -> None:
         Answer(b"<html>", 502),
     ):
         run.unlink(answer, *[run.refusal("invalid_client", 401)] * 3)
+    run.finish_unlinks(run.refusal("server_error", 500))
     run.stack.clock.advance(hours=3)
+    run.run_schedule()  # which finds it again
+    with run.away("DYNAMODB"):
+        run.finish_unlinks()
     run.unlink(run.pair(), Answer({}), Answer({}))
     run.vend()
+    run.stack.invoke("unlink", changed("unlink-end-user", pathParameters=OF_THE_CANARY))
     run.rest()
 
 
