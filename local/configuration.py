@@ -28,12 +28,13 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from local.sigv4 import Caller
+from tiktok_linking.brand import is_color, is_logo
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_AUTHORIZE_URL = "https://www.tiktok.com/v2/auth/authorize/"
@@ -59,12 +60,6 @@ _CALLER_TENANT = (
 )
 CALLER_TENANTS_FORM = re.compile(f"({_CALLER_TENANT}(,{_CALLER_TENANT})*)?")
 """The pattern of the stack's parameter CallerTenants."""
-LOOK_FORMS = {
-    "ACCENT_COLOR": re.compile(r"(#[0-9a-fA-F]{6})?"),
-    "APP_LOGO": re.compile(r"(data:image/(png|svg\+xml|webp);base64,[A-Za-z0-9+/]+={0,2})?"),
-}
-"""The patterns of the stack's parameters AccentColor and AppLogo."""
-MOST_LOGO_CHARACTERS = 2048
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -173,8 +168,8 @@ def world_settings(env: Mapping[str, str]) -> WorldSettings:
     settings = WorldSettings(
         ports=ports,
         app_name=given.get("APP_NAME", "Acme"),  # what the sample product calls itself
-        accent_color=_look(given, "ACCENT_COLOR", "a colour such as #0b5fff", problems),
-        app_logo=_look(given, "APP_LOGO", "a small data:image/ address", problems),
+        accent_color=_look(given, "ACCENT_COLOR", is_color, "a colour such as #0b5fff", problems),
+        app_logo=_look(given, "APP_LOGO", is_logo, "a small data:image/ address", problems),
         public_base_url=public_base_url,
         return_origins=_return_origins(given, ports["app"]),
         verification_files=given.get("VERIFICATION_FILES", _VERIFICATION_FILES),
@@ -256,9 +251,15 @@ def _switch(
     return value
 
 
-def _look(given: Mapping[str, str], variable: str, what: str, problems: list[str]) -> str:
+def _look(
+    given: Mapping[str, str],
+    variable: str,
+    is_one: Callable[[str], bool],
+    what: str,
+    problems: list[str],
+) -> str:
     value = given.get(variable, "")
-    if not LOOK_FORMS[variable].fullmatch(value) or len(value) > MOST_LOGO_CHARACTERS:
+    if value and not is_one(value):
         problems.append(f"{variable} must be {what}")
     return value
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 from botocore import xform_name
@@ -79,30 +80,20 @@ def product(
         headers = {"Content-Type": "application/json", "Content-Length": str(len(answer))}
         return HTTPResponse(io.BytesIO(answer), headers, status, preload_content=False)
 
-    before = dict(os.environ)
-    originals = (
-        boto3.session.Session.client,
-        HTTPConnectionPool.urlopen,
-        ThreadPoolExecutor.submit,
-    )
-    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
-        os.environ.update(variables)
-        journal, tempfile.tempdir = tempfile.tempdir, folder
-        # mypy lets no method be replaced; it is for a while, and for libraries, not for our own.
-        boto3.session.Session.client = make_client  # type: ignore[method-assign,assignment]
-        HTTPConnectionPool.urlopen = send  # type: ignore[method-assign,assignment]
-        ThreadPoolExecutor.submit = run_now  # type: ignore[method-assign,assignment]
+    with (
+        tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder,
+        patch.dict(os.environ, variables),
+        patch.object(tempfile, "tempdir", folder),
+        # For a while, and of libraries: nothing of our own is replaced.
+        patch.object(boto3.session.Session, "client", make_client),
+        patch.object(HTTPConnectionPool, "urlopen", send),
+        patch.object(ThreadPoolExecutor, "submit", run_now),
+    ):
         _forget()
         bootstrap.use_clock(now)
         try:
             yield
         finally:
-            boto3.session.Session.client = originals[0]  # type: ignore[method-assign]
-            HTTPConnectionPool.urlopen = originals[1]  # type: ignore[method-assign]
-            ThreadPoolExecutor.submit = originals[2]  # type: ignore[method-assign]
-            tempfile.tempdir = journal
-            os.environ.clear()
-            os.environ.update(before)
             _forget()
             bootstrap.use_clock(lambda: datetime.now(UTC))
             left = [path.name for path in (Path(folder) / "journal").glob("*")]

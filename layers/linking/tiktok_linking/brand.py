@@ -16,18 +16,18 @@ LEAST_TEXT_CONTRAST = 4.5  # WCAG 2.2, 1.4.3
 LEAST_EDGE_CONTRAST = 3.0  # WCAG 2.2, 1.4.11
 
 # Compiled where they are used: settings come first in every cold start, and few set a look.
-_COLOR = r"#[0-9a-fA-F]{6}"
-_LOGO = r"data:image/(png|svg\+xml|webp);base64,[A-Za-z0-9+/]+={0,2}"
+COLOR = r"#[0-9a-fA-F]{6}"
+LOGO = r"data:image/(png|svg\+xml|webp);base64,[A-Za-z0-9+/]+={0,2}"
 
 
 def is_color(value: str) -> bool:
     """Whether this is a colour of six hexadecimal digits, such as `#0b5fff`."""
-    return bool(re.fullmatch(_COLOR, value))
+    return bool(re.fullmatch(COLOR, value))
 
 
 def is_logo(value: str) -> bool:
     """Whether this is a small picture as a `data:` address, which nobody has to be asked for."""
-    return len(value) <= MOST_LOGO_CHARACTERS and bool(re.fullmatch(_LOGO, value))
+    return len(value) <= MOST_LOGO_CHARACTERS and bool(re.fullmatch(LOGO, value))
 
 
 @dataclass(frozen=True, slots=True)

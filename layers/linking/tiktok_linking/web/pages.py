@@ -163,7 +163,7 @@ class Pages:
         body = (
             _who(session.display_name)
             + (_mark("warn", "!") if is_partial else _mark("ok", "✓"))
-            + f"<div role=status><h1>{words.say(f'{page}.title')}</h1><p>{done}</p></div>"
+            + _said(words, page, done)
             + words.scopes("partial.off", session.missing_scopes)
             + words.scopes("success.allowed", session.granted_scopes)
         )
@@ -295,8 +295,7 @@ class Pages:
             error = "cancelled" if cancelled else session.reason.value
         body = (
             _mark("warn", "!")
-            + f"<div role=alert><h1>{words.say(f'{page}.title')}</h1>"
-            + f"<p>{why or words.say(f'{page}.why')}</p></div>"
+            + _said(words, page, why, role="alert")
             + extra
             + retry
             + (_back(session, words.say("back"), error=error) if leads_back else "")
@@ -409,9 +408,10 @@ def _who(name: str | None) -> str:
     return f'<div class="mark who" aria-hidden=true>{escape(short)}</div>' if short else ""
 
 
-def _said(words: _Words, page: str) -> str:
-    title, why = words.say(f"{page}.title"), words.say(f"{page}.why")
-    return f"<div role=status><h1>{title}</h1><p>{why}</p></div>"
+def _said(words: _Words, page: str, why: str | None = None, *, role: str = "status") -> str:
+    """What is announced: the page's title, and ``why``, which is HTML, or the page's own words."""
+    title = words.say(f"{page}.title")
+    return f"<div role={role}><h1>{title}</h1><p>{why or words.say(f'{page}.why')}</p></div>"
 
 
 def _back(session: LinkSession | None, text: str, *, error: str | None) -> str:
