@@ -9,19 +9,12 @@ from tiktok_linking import bootstrap
 from tiktok_linking.callers import Caller
 from tiktok_linking.errors import StoreUnavailable
 from tiktok_linking.observability import logger
-from tiktok_linking.unlinking import Revocation, Unlinked
+from tiktok_linking.unlinking import Unlinked
 from tiktok_linking.web.api import answer, serve
 from tiktok_linking.web.bodies import read_end_user, read_revoke_flag
 from tiktok_linking.web.http import Request, Response
 
 log = logger()
-
-_SHOWN: dict[Revocation, bool | str] = {
-    Revocation.DONE: True,
-    Revocation.NOT_DONE: False,
-    Revocation.PENDING: "pending",
-    Revocation.NOT_NEEDED: "not_needed",
-}
 
 
 def unlink(request: Request, caller: Caller) -> Response:
@@ -48,7 +41,7 @@ def erase(request: Request, caller: Caller) -> Response:
 
 
 def _shown(result: Unlinked) -> dict[str, Any]:
-    body = {"status": "unlinked", "revoked_at_tiktok": _SHOWN[result.revoked_at_tiktok]}
+    body = {"status": "unlinked", "revoked_at_tiktok": result.revoked_at_tiktok.shown}
     return body | ({"reason": result.reason} if result.reason else {})
 
 

@@ -14,7 +14,7 @@ from tests.adapters.test_parcels import RENEWED
 from tests.fakes.aws import client
 from tests.fakes.clock import NOON
 from tiktok_linking.adapters.parcels import unpack
-from tiktok_linking.adapters.queues import SqsRenewalQueue, SqsRescueQueue
+from tiktok_linking.adapters.queues import SqsGrantQueue, SqsRescueQueue
 from tiktok_linking.adapters.refresh_door import LambdaRefreshDoor
 from tiktok_linking.errors import StoreUnavailable
 from tiktok_linking.ports import AuthorisedPair, Outcome, RenewalReport
@@ -32,7 +32,7 @@ def bodies(queue: str) -> list[str]:
 
 
 def test_due_grants_travel_as_ids_alone(queue: str) -> None:
-    SqsRenewalQueue(client("sqs"), queue).put([f"grant-{n}" for n in range(10)])
+    SqsGrantQueue(client("sqs"), queue).put([f"grant-{n}" for n in range(10)])
 
     assert sorted(bodies(queue)) == [json.dumps({"grant": f"grant-{n}"}) for n in range(10)]
 
@@ -75,7 +75,7 @@ def test_an_outage_is_told_without_a_word_of_the_library(error: Exception) -> No
     with pytest.raises(StoreUnavailable) as rescue:
         SqsRescueQueue(Down(error), "q").put_renewed(RENEWED)
     with pytest.raises(StoreUnavailable) as renewals:
-        SqsRenewalQueue(Down(error), "q").put(["grant-1"])
+        SqsGrantQueue(Down(error), "q").put(["grant-1"])
 
     assert "canary" not in f"{rescue.value} {renewals.value}"
 

@@ -30,8 +30,8 @@ class MemoryRescueQueue:
         return len(self.parcels)
 
 
-class MemoryRenewalQueue:
-    """Implements the ports RenewalQueue and RevocationQueue."""
+class MemoryGrantQueue:
+    """Implements the port GrantQueue."""
 
     def __init__(self, happenings: Happenings, name: str = "renewals") -> None:
         self._happenings = happenings
@@ -41,12 +41,12 @@ class MemoryRenewalQueue:
         """What waits beside what these tests sent."""
 
     def put(self, grant_ids: Sequence[str]) -> None:
-        """See ports.RenewalQueue."""
+        """See ports.GrantQueue."""
         with self._happenings.call(f"{self._name}.put"):
             self.batches.append(tuple(grant_ids))
 
     def waiting(self) -> int:
-        """See ports.RenewalQueue."""
+        """See ports.GrantQueue."""
         return self.backlog
 
     @property

@@ -21,7 +21,7 @@ from tests.fakes.accounts import AccountsInMemory
 from tests.fakes.credentials import CLIENT_KEY, KnownCredentials
 from tests.fakes.happenings import Happenings, Killed
 from tests.fakes.journal import MemoryJournal
-from tests.fakes.queues import MemoryRenewalQueue, MemoryRescueQueue
+from tests.fakes.queues import MemoryGrantQueue, MemoryRescueQueue
 from tests.fakes.rotating_tiktok import Ending, RotatingTikTok, Rules
 from tests.fakes.schedule import ScheduleInMemory
 from tests.fakes.sealing import TransparentSealing
@@ -32,6 +32,7 @@ from tiktok_linking.accounts import (
     Grant,
     RefreshMode,
     RelinkReason,
+    Revocation,
     SealedPair,
     Status,
     grant_id,
@@ -52,7 +53,7 @@ from tiktok_linking.ports import AuthorisedPair, Outcome, RenewalReport, Renewed
 from tiktok_linking.renewal import Ask, Renewal
 from tiktok_linking.runs import work
 from tiktok_linking.sessions import State
-from tiktok_linking.unlinking import Revocation, Unlinked, Unlinking
+from tiktok_linking.unlinking import Unlinked, Unlinking
 
 VISIBLE_AGAIN = timedelta(seconds=10)
 """The rescue queue gives a message that was not deleted to its consumer again after this."""
@@ -258,8 +259,8 @@ class Stack:
         self.stage.sealing = TransparentSealing(processes)
         self.stage.credentials = KnownCredentials(processes)
         self.stage.rescue = MemoryRescueQueue(processes)
-        self.stage.renewals = MemoryRenewalQueue(processes)
-        self.stage.revocations = MemoryRenewalQueue(processes, "revocations")
+        self.stage.renewals = MemoryGrantQueue(processes)
+        self.stage.revocations = MemoryGrantQueue(processes, "revocations")
         self.journals = [OpenJournal(processes) for _ in range(ENVIRONMENTS)]
         self.processes = processes
         self.tiktok = RotatingTikTok(processes, self.clock, rules)

@@ -11,7 +11,7 @@ from tests.fakes.credentials import CLIENT_KEY, KnownCredentials
 from tests.fakes.door import ScriptedDoor
 from tests.fakes.happenings import Happenings
 from tests.fakes.journal import MemoryJournal
-from tests.fakes.queues import MemoryRenewalQueue, MemoryRescueQueue
+from tests.fakes.queues import MemoryGrantQueue, MemoryRescueQueue
 from tests.fakes.schedule import ScheduleInMemory
 from tests.fakes.sealing import TransparentSealing
 from tests.fakes.sessions import SessionsInMemory
@@ -43,8 +43,8 @@ class Stage:
         self.credentials = KnownCredentials(self.happenings)
         self.journal = MemoryJournal(self.happenings)
         self.rescue = MemoryRescueQueue(self.happenings)
-        self.renewals = MemoryRenewalQueue(self.happenings)
-        self.revocations = MemoryRenewalQueue(self.happenings, "revocations")
+        self.renewals = MemoryGrantQueue(self.happenings)
+        self.revocations = MemoryGrantQueue(self.happenings, "revocations")
         self.door = ScriptedDoor(self.happenings)
         self.tiktok = ScriptedTikTok(self.happenings)
         self.policy = RenewalPolicy()

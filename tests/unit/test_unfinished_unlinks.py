@@ -20,7 +20,14 @@ from tests.unit.test_unlinking import (
     is_forgotten,
     renewed,
 )
-from tiktok_linking.accounts import Account, Ending, RefreshMode, RevokedReason, Status
+from tiktok_linking.accounts import (
+    Account,
+    Ending,
+    RefreshMode,
+    Revocation,
+    RevokedReason,
+    Status,
+)
 from tiktok_linking.callers import Caller, Tenant
 from tiktok_linking.errors import Misconfigured, Refused, StoreUnavailable
 from tiktok_linking.ports import Outcome, RenewalReport
@@ -28,7 +35,6 @@ from tiktok_linking.unlinking import (
     LAST_RETRY,
     LONGEST_TRY,
     Erased,
-    Revocation,
     Unlinked,
 )
 

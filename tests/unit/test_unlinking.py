@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import samples
 from tests.unit.stage import Stage
-from tiktok_linking.accounts import Account, RelinkReason, Status
+from tiktok_linking.accounts import Account, RelinkReason, Revocation, Status
 from tiktok_linking.callers import Caller, Tenant
 from tiktok_linking.errors import (
     Misconfigured,
@@ -20,7 +20,7 @@ from tiktok_linking.errors import (
     Unavailable,
 )
 from tiktok_linking.ports import Outcome, RenewalReport, RenewedPair, Saved
-from tiktok_linking.unlinking import Revocation, Unlinked
+from tiktok_linking.unlinking import Unlinked
 
 DOWN = Unavailable("server_error", may_have_acted=True)
 

@@ -109,6 +109,25 @@ class Ending(StrEnum):
     """Delete the tokens without a word to TikTok: the team asked for no revocation."""
 
 
+class Revocation(StrEnum):
+    """What became of a grant at TikTok, when the last of its accounts was unlinked."""
+
+    DONE = "true"
+    NOT_DONE = "false"
+    PENDING = "pending"
+    NOT_NEEDED = "not_needed"
+
+    @property
+    def shown(self) -> bool | str:
+        """As answers and events say it: yes, no, or one of the other words."""
+        return {Revocation.DONE: True, Revocation.NOT_DONE: False}.get(self, self.value)
+
+
+LINKED_AGAIN = "linked_again"
+SHARED_GRANT = "shared_grant"
+"""Why a grant was not revoked: an account of it is linked, since then or still."""
+
+
 @dataclass(frozen=True, slots=True)
 class SealedPair:
     """A token pair as it is stored: ciphertext and what must be known without opening it.

@@ -27,11 +27,7 @@ if TYPE_CHECKING:
     from tiktok_linking.adapters.credentials import SecretsManagerCredentials
     from tiktok_linking.adapters.event_bus import EventBridgeBus
     from tiktok_linking.adapters.journal import FileJournal
-    from tiktok_linking.adapters.queues import (
-        SqsRenewalQueue,
-        SqsRescueQueue,
-        SqsRevocationQueue,
-    )
+    from tiktok_linking.adapters.queues import SqsGrantQueue, SqsRescueQueue
     from tiktok_linking.adapters.refresh_door import LambdaRefreshDoor
     from tiktok_linking.adapters.schedule_table import ScheduleTable
     from tiktok_linking.adapters.sealing import TokenSealing
@@ -218,19 +214,19 @@ def tiktok() -> TikTokClient:
 
 
 @functools.cache
-def renewal_queue() -> SqsRenewalQueue:
+def renewal_queue() -> SqsGrantQueue:
     """Due grants on their way to the workers."""
-    from tiktok_linking.adapters.queues import SqsRenewalQueue
+    from tiktok_linking.adapters.queues import SqsGrantQueue
 
-    return SqsRenewalQueue(_client("sqs"), settings().renewal_queue_url)
+    return SqsGrantQueue(_client("sqs"), settings().renewal_queue_url)
 
 
 @functools.cache
-def revocation_queue() -> SqsRevocationQueue:
+def revocation_queue() -> SqsGrantQueue:
     """Grants whose end is to be finished, on their way to ``unlink``."""
-    from tiktok_linking.adapters.queues import SqsRevocationQueue
+    from tiktok_linking.adapters.queues import SqsGrantQueue
 
-    return SqsRevocationQueue(_client("sqs"), settings().revocation_queue_url)
+    return SqsGrantQueue(_client("sqs"), settings().revocation_queue_url)
 
 
 @functools.cache

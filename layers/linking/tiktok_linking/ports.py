@@ -675,18 +675,8 @@ class RescueQueue(Protocol):
         """How many pairs wait for the table, about."""
 
 
-class RenewalQueue(Protocol):
-    """Due grants on their way to the workers: ids only."""
-
-    def put(self, grant_ids: Sequence[str]) -> None:
-        """Send up to 10 ids in one request."""
-
-    def waiting(self) -> int:
-        """How many messages wait, about."""
-
-
-class RevocationQueue(Protocol):
-    """Grants whose end is to be finished, on their way to ``unlink``: ids only."""
+class GrantQueue(Protocol):
+    """Grants on their way to those who renew, or finish, them: ids only."""
 
     def put(self, grant_ids: Sequence[str]) -> None:
         """Send up to 10 ids in one request."""

@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tiktok_linking.accounts import (
+    LINKED_AGAIN,
+    SHARED_GRANT,
     Account,
     Grant,
     Reminder,
+    Revocation,
     Status,
     action_on_revoked,
     days_until,
@@ -189,7 +192,7 @@ def _of_account(change: AccountChange, grant: Grant | None) -> Iterator[Event]:
     if before is not None and before.unlinked_at is not None and not before.is_told:
         # Its owner came back before it was told, and perhaps before TikTok had answered.
         result = grant.earlier_revocation if grant is not None else None
-        told = _told_of(*(result or ("false", "linked_again")))
+        told = _told_of(*(result or (Revocation.NOT_DONE, LINKED_AGAIN)))
         yield _about(EventType.UNLINKED, before, grant, before.unlinked_at, told)
     again = before is not None and before.unlinked_at is None
     type = EventType.RELINKED if again else EventType.LINKED
@@ -228,21 +231,20 @@ def _has_result(grant: Grant | None, accounts: Sequence[Account]) -> bool:
 
 
 def _unlinked(account: Account, grant: Grant | None, accounts: Sequence[Account]) -> Event:
-    told = _told_of("not_needed", None)
+    told = _told_of(Revocation.NOT_NEEDED, None)
     if any(other.unlinked_at is None for other in accounts):
-        told = _told_of("false", "shared_grant")
+        told = _told_of(Revocation.NOT_DONE, SHARED_GRANT)
     elif grant is not None and grant.revocation is not None:
         told = _told_of(grant.revocation, grant.revocation_reason)
     elif grant is not None and grant.status is Status.REVOKED:
-        told = _told_of("not_needed", grant.reason)
+        told = _told_of(Revocation.NOT_NEEDED, grant.reason)
     at = account.unlinked_at or account.authorised_at
     return _about(EventType.UNLINKED, account, grant, at, told)
 
 
 def _told_of(revocation: str, reason: str | None) -> dict[str, object]:
     """What became of the grant at TikTok, as an event says it."""
-    shown = {"true": True, "false": False}.get(revocation, revocation)
-    return {"revoked_at_tiktok": shown, "reason": reason}
+    return {"revoked_at_tiktok": Revocation(revocation).shown, "reason": reason}
 
 
 def _reminder(account: Account, told: Reminder, grant: Grant | None, at: datetime) -> Event:

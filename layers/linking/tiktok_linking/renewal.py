@@ -371,10 +371,10 @@ class Renewal:
             reason = RelinkReason.REVOKED_BY_USER  # TikTok told of a removal, and now confirms it
         if grant.is_in_doubt and grant.reason is not None:
             reason = RelinkReason(grant.reason)  # the flag was right after all
-        # The newest token of all, refused although nobody had spent it: TikTok has ended the grant
-        # as a whole, and with it the access token that still looks alive.
-        is_over = grant.is_in_doubt or is_at_once(grant.due_at)
-        is_flagged = self.grants.require_relink(grant, reason, now=now, ends_access=is_over)
+        # TikTok was asked because of a contradiction or a removal, and refuses the newest token
+        # that we have: whatever else looks alive of this grant is not to be relied on either.
+        ends_access = grant.is_in_doubt or is_at_once(grant.due_at)
+        is_flagged = self.grants.require_relink(grant, reason, now=now, ends_access=ends_access)
         self.breaker.answered(grant.registration)
         if not is_flagged:
             # We sent a token that somebody else had spent. Where reuse ends a grant at TikTok, that

@@ -20,10 +20,9 @@ from tiktok_linking.ports import (
     Due,
     DuePage,
     Endings,
+    GrantQueue,
     Outcome,
-    RenewalQueue,
     RenewalReport,
-    RevocationQueue,
     Schedule,
 )
 from tiktok_linking.renewal import Ask, Renewal
@@ -146,7 +145,7 @@ class Planned:
 
 def plan(
     schedule: Schedule,
-    queue: RenewalQueue,
+    queue: GrantQueue,
     registrations: Sequence[str],
     *,
     now: Callable[[], datetime],
@@ -190,7 +189,7 @@ def plan(
 
 
 def plan_endings(
-    endings: Endings, queue: RevocationQueue, *, now: Callable[[], datetime], until: datetime
+    endings: Endings, queue: GrantQueue, *, now: Callable[[], datetime], until: datetime
 ) -> int:
     """Send grants whose end may not be finished to ``unlink``; answers how many.
 
@@ -220,7 +219,7 @@ class _Walk:
     """One run through the due index; each shard is a thread with its share of room."""
 
     schedule: Schedule
-    queue: RenewalQueue
+    queue: GrantQueue
     now: Callable[[], datetime]
     until: datetime
     most_pages: int

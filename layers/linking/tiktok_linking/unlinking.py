@@ -16,9 +16,18 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from tiktok_linking.accounts import ENDING_TAKES, Account, Ending, Grant, Status, most_eager
+from tiktok_linking.accounts import (
+    ENDING_TAKES,
+    LINKED_AGAIN,
+    SHARED_GRANT,
+    Account,
+    Ending,
+    Grant,
+    Revocation,
+    Status,
+    most_eager,
+)
 from tiktok_linking.callers import Caller
 from tiktok_linking.deadlines import REVOKE_TIME
 from tiktok_linking.errors import (
@@ -30,10 +39,10 @@ from tiktok_linking.errors import (
 )
 from tiktok_linking.ports import (
     Credentials,
+    GrantQueue,
     Links,
     Outcome,
     RefreshDoor,
-    RevocationQueue,
     Sealing,
     TikTok,
 )
@@ -42,8 +51,6 @@ from tiktok_linking.registrations import ClientsToTry
 logger = logging.getLogger("tiktok_linking.unlinking")
 
 REVOKE_MARGIN = timedelta(seconds=30)
-LINKED_AGAIN = "linked_again"
-SHARED_GRANT = "shared_grant"
 ALREADY_GONE = "already_gone"
 POLICY = "policy"
 """All that a caller who is held to a tenant learns of links that may be another tenant's."""
@@ -57,15 +64,6 @@ LAST_RETRY = timedelta(hours=1)
 LONGEST_TRY = timedelta(days=30)
 ERASING_TAKES = timedelta(seconds=26)
 """Of the 28 s that the function has: what is not begun by then is left to the next call."""
-
-
-class Revocation(StrEnum):
-    """What became of the grant at TikTok."""
-
-    DONE = "true"
-    NOT_DONE = "false"
-    PENDING = "pending"
-    NOT_NEEDED = "not_needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ class Unlinking:
     credentials: Credentials
     tiktok: TikTok
     door: RefreshDoor
-    queue: RevocationQueue
+    queue: GrantQueue
     tombstone: timedelta
     now: Callable[[], datetime]
 

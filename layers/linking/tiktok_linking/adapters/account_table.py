@@ -17,6 +17,7 @@ from tiktok_linking.accounts import (
     Grant,
     RefreshMode,
     RelinkReason,
+    Revocation,
     RevokedReason,
     Status,
     most_eager,
@@ -31,9 +32,9 @@ from tiktok_linking.adapters.dynamodb import (
     decode,
     encode,
     to_ms,
+    to_ttl,
 )
 from tiktok_linking.adapters.records import (
-    PENDING,
     SHOWN_ATTRIBUTES,
     account_item,
     account_key,
@@ -363,7 +364,7 @@ class AccountTable:
             self._table.update(
                 grant_key(grant.id),
                 Update(
-                    sets={"rv": PENDING} | _begun(ending, now),
+                    sets={"rv": Revocation.PENDING.value} | _begun(ending, now),
                     first={"ua": now},
                     removes=("ds", "da", "ev"),
                     adds={"v": 1},
@@ -415,7 +416,7 @@ class AccountTable:
         """See ports.Links."""
         # Without a pair, the one that was to be revoked ended otherwise: its result is still due.
         is_there = "attribute_not_exists(fp)" if grant.pair is None else "fp = :fp"
-        values: Item = {":pending": "pending"}
+        values: Item = {":pending": Revocation.PENDING.value}
         if grant.pair is not None:
             values[":fp"] = grant.pair.fingerprint
         try:
@@ -451,7 +452,7 @@ class AccountTable:
         return [read_account(item) for item in items], items[-1]["os"] if items and start else None
 
     def _gone_after(self, moment: datetime) -> int:
-        return int((moment + self._tombstone).timestamp())
+        return to_ttl(moment + self._tombstone)
 
     # -- Removals -------------------------------------------------------------------------------
 
@@ -544,7 +545,7 @@ class AccountTable:
                     first=first,
                     removes=(*_SETTLED, "rv", "ua", "ttl"),
                     adds={"v": 1, "ro": 0},  # named, so that it is shown
-                    copies={"pr": ("rv", PENDING)},
+                    copies={"pr": ("rv", Revocation.PENDING.value)},
                 ),
                 condition=condition,
                 values={":au": authorised.authorised_at},

@@ -314,6 +314,11 @@ def to_ms(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
+def to_ttl(moment: datetime) -> int:
+    """Seconds since 1970, by which DynamoDB deletes an item some time after."""
+    return int(moment.timestamp())
+
+
 def from_ms(value: int | None) -> datetime | None:
     """The moment of so many milliseconds, or None."""
     return None if value is None else _EPOCH + timedelta(milliseconds=value)

@@ -1,4 +1,4 @@
-"""The queues: due grants as bare ids, and sealed pairs that the table did not take."""
+"""The queues: grants as bare ids, and sealed pairs that the table did not take."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tiktok_linking.adapters.parcels import pack_authorised, pack_renewed
 from tiktok_linking.ports import AuthorisedPair, RenewedPair
 
 
-class SqsRenewalQueue:
-    """Implements the port RenewalQueue: one message a grant, ten messages a request."""
+class SqsGrantQueue:
+    """Implements the port GrantQueue: one message a grant, ten messages a request."""
 
     def __init__(self, client: Any, url: str) -> None:
         self._client = client
         self._url = url
 
     def put(self, grant_ids: Sequence[str]) -> None:
-        """See ports.RenewalQueue. What SQS refused stays due and comes with the next plan."""
+        """See ports.GrantQueue. What SQS refused stays due and comes with the next plan."""
         entries = [
             {"Id": str(number), "MessageBody": json.dumps({"grant": grant_id})}
             for number, grant_id in enumerate(grant_ids)
@@ -27,12 +27,8 @@ class SqsRenewalQueue:
         ask("sqs", self._client.send_message_batch, QueueUrl=self._url, Entries=entries)
 
     def waiting(self) -> int:
-        """See ports.RenewalQueue."""
+        """See ports.GrantQueue."""
         return _waiting(self._client, self._url)
-
-
-class SqsRevocationQueue(SqsRenewalQueue):
-    """Implements the port RevocationQueue: what SQS refused is still due, as with renewals."""
 
 
 class SqsRescueQueue:

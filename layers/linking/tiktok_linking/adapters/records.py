@@ -53,6 +53,7 @@ from tiktok_linking.accounts import (
     Profile,
     RefreshMode,
     Reminder,
+    Revocation,
     SealedPair,
     Status,
     owner_key,
@@ -79,8 +80,6 @@ SHOWN_ATTRIBUTES = tuple(
 """Everything but ciphertext: what a function without the sealing key may read."""
 
 NO_DEADLINE = "9999-12-31"
-PENDING = "pending"
-"""In ``rv``: an end has begun whose result at TikTok is not known."""
 
 
 def grant_key(grant_id: str) -> dict[str, str]:
@@ -220,7 +219,7 @@ def read_grant(item: Item) -> Grant:
 
 def _result(words: str | None) -> tuple[str, str | None] | None:
     """What an end came to, and why; None while it is open."""
-    if words is None or words == PENDING:
+    if words is None or words == Revocation.PENDING:
         return None
     result, _, reason = words.partition(" ")
     return result, reason or None

@@ -41,20 +41,8 @@ class ScheduleTable:
 
     def due(self, shard: int, *, now: datetime, limit: int, after: Due | None) -> DuePage:
         """See ports.Schedule. Reads only what is due: growth does not depend on the total."""
-        start = None
-        if after is not None:
-            start = encode(
-                {"pk": after.grant_id, "sk": "grant", "ds": str(shard), "da": after.due_at}
-            )
-        items, more = self._table.query(
-            "ds = :ds AND da <= :now",
-            {":ds": str(shard), ":now": now},
-            index="due",
-            limit=limit,
-            start=start,
-        )
-        found = tuple(Due(item["pk"], at_ms(item["da"])) for item in items)
-        return DuePage(found, found[-1] if found and more is not None else None)
+        keys = ("ds", str(shard), "da")
+        return self._by_time("due", keys, now=now, limit=limit, after=after)
 
     # -- Endings --------------------------------------------------------------------------------
 
@@ -62,19 +50,36 @@ class ScheduleTable:
         self, ending: Ending, *, now: datetime, limit: int, after: Due | None
     ) -> DuePage:
         """See ports.Endings."""
+        keys = ("ej", ending.value, "el")
+        return self._by_time("ending", keys, now=now, limit=limit, after=after)
+
+    def _by_time(
+        self,
+        index: str,
+        keys: tuple[str, str, str],
+        *,
+        now: datetime,
+        limit: int,
+        after: Due | None,
+    ) -> DuePage:
+        """A page of one partition of an index of grants: those whose time has come.
+
+        ``keys``: the partition's attribute, its value, and the attribute of the time.
+        """
+        partition, value, time = keys
         start = None
         if after is not None:
             start = encode(
-                {"pk": after.grant_id, "sk": "grant", "ej": ending.value, "el": after.due_at}
+                {"pk": after.grant_id, "sk": "grant", partition: value, time: after.due_at}
             )
         items, more = self._table.query(
-            "ej = :ej AND el <= :now",
-            {":ej": ending.value, ":now": now},
-            index="ending",
+            f"{partition} = :partition AND {time} <= :now",
+            {":partition": value, ":now": now},
+            index=index,
             limit=limit,
             start=start,
         )
-        found = tuple(Due(item["pk"], at_ms(item["el"])) for item in items)
+        found = tuple(Due(item["pk"], at_ms(item[time])) for item in items)
         return DuePage(found, found[-1] if found and more is not None else None)
 
     # -- Circuits -------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tiktok_linking.adapters.dynamodb import (
     Update,
     at_ms,
     from_ms,
+    to_ttl,
 )
 from tiktok_linking.adapters.records import mark
 from tiktok_linking.callers import Caller
@@ -79,7 +80,7 @@ class SessionTable:
                         "pk": f"i#{idempotency.key}",
                         "id": session.id,
                         "bh": idempotency.body_hash,
-                        "ttl": _ttl(session.created_at + IDEMPOTENCY_KEPT_FOR),
+                        "ttl": to_ttl(session.created_at + IDEMPOTENCY_KEPT_FOR),
                     }
                 )
             except ConditionFailed as failed:
@@ -343,10 +344,6 @@ def _key(session_key: str) -> dict[str, str]:
     return {"pk": f"s#{session_key}"}
 
 
-def _ttl(moment: datetime) -> int:
-    return int(moment.timestamp())
-
-
 def _item(session: LinkSession) -> Item:
     return {
         "pk": f"s#{session_key(session.id)}",
@@ -368,7 +365,7 @@ def _item(session: LinkSession) -> Item:
         "sw": session.switch_account,
         "ra": session.relink_account_id,
         "att": {},
-        "ttl": _ttl(session.expires_at + KEPT_FOR),
+        "ttl": to_ttl(session.expires_at + KEPT_FOR),
     }
 
 

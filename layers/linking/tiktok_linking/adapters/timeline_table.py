@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from tiktok_linking.accounts import Account, Grant, Status, same_day
-from tiktok_linking.adapters.dynamodb import ConditionFailed, Table, Update, to_ms
+from tiktok_linking.adapters.dynamodb import ConditionFailed, Table, Update, to_ms, to_ttl
 from tiktok_linking.adapters.records import (
     SHOWN_ATTRIBUTES,
     account_key,
@@ -44,7 +44,7 @@ class TimelineTable:
                 "sk": f"at#{to_ms(event.occurred_at):013d}#{event.event_id}",
                 "st": event.type.value,
                 "mt": json.dumps(dict(event.detail)),
-                "ttl": int((event.occurred_at + self._kept_for).timestamp()),
+                "ttl": to_ttl(event.occurred_at + self._kept_for),
             }
         )
 
