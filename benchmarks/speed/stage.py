@@ -23,25 +23,14 @@ from benchmarks.renewal.servers import TIKTOK, Endpoints, serving
 from benchmarks.renewal.setting import ROOT, Setting
 from benchmarks.renewal.tiktok import CLIENT_KEY, CLIENT_SECRET, CODE
 from local.tiktok.webhooks import sign
+from tiktok_linking.settings import NEEDS
 
 PEER_SESSIONS, PEER_ACCOUNTS, PEER_KEY = "PeerSessions", "PeerAccounts", "alias/peer"
 PEER_ACCOUNT = "peer-account"
 PEERS = ROOT / "benchmarks" / "peers"
 PEER_PEOPLE = 400
 """The first half are sent to TikTok, the second half come back from there."""
-FUNCTIONS = (
-    "authorize",
-    "callback",
-    "sessions",
-    "accounts",
-    "tokens",
-    "unlink",
-    "refresh",
-    "rescue",
-    "webhook",
-    "publish",
-    "remind",
-)
+FUNCTIONS = tuple(NEEDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@
 
 const SOON_DAYS = 14;
 const DAY_MS = 86_400_000;
-// Where TikTok keeps profile pictures. A picture from elsewhere would tell a stranger who looks.
+// Where TikTok's pictures were seen; it documents no list (docs/connect-js.md has the sources). A picture
+// from elsewhere would tell a stranger who looks: initials are shown in its place.
 const PICTURE_HOSTS = /(^|\.)tiktokcdn(-us|-eu)?\.com$/;
 
 const TEXTS = {
