@@ -100,3 +100,19 @@ def test_a_stopped_server_frees_its_port() -> None:
 def test_two_servers_cannot_share_a_port(tiktok: TikTokServer) -> None:
     with pytest.raises(OSError, match="in use"):
         TikTokServer(apps=[WEB], port=urlsplit(tiktok.base_url).port or 0)
+
+
+def test_a_connection_ends_well_although_sockets_were_forbidden_meanwhile(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = urlsplit(client.tiktok.base_url)
+    assert address.hostname is not None
+    with socket.create_connection((address.hostname, address.port or 0), timeout=5) as connection:
+        connection.sendall(b"GET /_control/state HTTP/1.1\r\nHost: tiktok\r\n\r\n")
+        assert connection.recv(4_096).startswith(b"HTTP/1.1 200 ")
+
+        # What pytest-socket does for the tests that may not open one.
+        monkeypatch.setattr(socket, "socket", type("Guarded", (socket.socket,), {}))
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4_096):
+            pass
