@@ -377,7 +377,8 @@ def test_a_grant_that_tiktok_ended_goes_when_its_last_account_is_unlinked(
 
 
 def test_sessions_and_their_keys_go_by_themselves(sessions_table: Table) -> None:
-    sessions = SessionTable(sessions_table)
+    kept_for = timedelta(days=3)
+    sessions = SessionTable(sessions_table, kept_for=kept_for)
     session = sessions.create(samples.link_session(), idempotency=Idempotency("k", "b"))
     ttl = template()["Resources"]["SessionsTable"]["Properties"]["TimeToLiveSpecification"]
 
@@ -385,7 +386,7 @@ def test_sessions_and_their_keys_go_by_themselves(sessions_table: Table) -> None
 
     ends = {item["pk"]["S"][0]: int(item[ttl["AttributeName"]]["N"]) for item in items}
     assert ends == {
-        "s": int((session.expires_at + timedelta(days=7)).timestamp()),
+        "s": int((session.expires_at + kept_for).timestamp()),
         "i": int((session.created_at + timedelta(days=1)).timestamp()),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -123,6 +124,16 @@ def test_an_account_that_is_none_is_not_found(
 
 
 # -- sessions -----------------------------------------------------------------------------------
+
+
+def test_a_session_is_kept_for_session_days(stack: RunningStack) -> None:
+    stack.deploy(SESSION_DAYS="2")
+
+    expiry = datetime.fromisoformat(body_of(ask(stack, "sessions-create"))["expires_at"])
+
+    items = client("dynamodb").scan(TableName="SessionsTable")["Items"]
+    (ttl,) = [int(item["ttl"]["N"]) for item in items if item["pk"]["S"].startswith("s#")]
+    assert ttl == int((expiry + timedelta(days=2)).timestamp())
 
 
 def test_the_same_key_gives_the_same_session(stack: RunningStack) -> None:

@@ -44,6 +44,7 @@ MAY_BE_EMPTY = {
     "publish": {  # with ReminderLinks=on
         "REMINDER_LINKS",
         "SESSIONS_TABLE",
+        "SESSION_DAYS",
         "APP_REGISTRATIONS",
         "SCOPES_REQUIRED",
         "SCOPES_OPTIONAL",

@@ -27,6 +27,7 @@ COMPLETE = {
     "RENEWAL_QUEUE_URL": "https://sqs/renewals",
     "EVENT_BUS": "events",
     "TIMELINE_DAYS": "60",
+    "SESSION_DAYS": "2",
     "REVOCATION_QUEUE_URL": "https://sqs/revocations",
     "RESCUE_QUEUE_URL": "https://sqs/rescue",
     "REFRESH_FUNCTION": "refresh",
@@ -65,6 +66,7 @@ def test_values_become_what_the_code_works_with() -> None:
     assert (read.warm_for, read.health_check) == (timedelta(hours=48), timedelta(days=3))
     assert read.key_epoch_days == 30
     assert (read.event_bus, read.timeline) == ("events", timedelta(days=60))
+    assert read.sessions_kept == timedelta(days=2)
 
 
 def test_the_look_is_read_and_what_would_break_out_of_a_page_is_refused() -> None:

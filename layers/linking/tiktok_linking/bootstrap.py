@@ -150,7 +150,9 @@ def sessions() -> SessionTable:
 
     name = settings().sessions_table
     return SessionTable(
-        Table(_dynamodb(), name, tries=3), Table(_dynamodb(), name, tries=_tries_of_a_save())
+        Table(_dynamodb(), name, tries=3),
+        Table(_dynamodb(), name, tries=_tries_of_a_save()),
+        kept_for=settings().sessions_kept,
     )
 
 

@@ -32,6 +32,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "sessions": (
         "SESSIONS_TABLE",
+        "SESSION_DAYS",
         "ACCOUNTS_TABLE",
         "APP_REGISTRATIONS",
         "SCOPES_REQUIRED",
@@ -121,6 +122,7 @@ class Settings:
     verification_files: Mapping[str, str] = field(default_factory=dict)
     caller_tenants: Mapping[str, Tenant] = field(default_factory=dict)
     sessions_table: str = ""
+    sessions_kept: timedelta = timedelta(days=7)
     accounts_table: str = ""
     sealing_key_arn: str = ""
     key_epoch_days: int = 90
@@ -167,6 +169,7 @@ class Settings:
             completion=read.completion("COMPLETION"),
             verification_files=read.files("VERIFICATION_FILES"),
             sessions_table=env.get("SESSIONS_TABLE", ""),
+            sessions_kept=timedelta(days=read.number("SESSION_DAYS", 7)),
             accounts_table=env.get("ACCOUNTS_TABLE", ""),
             sealing_key_arn=env.get("SEALING_KEY_ARN", ""),
             key_epoch_days=read.number("KEY_EPOCH_DAYS", 90),

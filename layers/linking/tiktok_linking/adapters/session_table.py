@@ -45,8 +45,6 @@ from tiktok_linking.sessions import (
     session_key,
 )
 
-KEPT_FOR = timedelta(days=7)
-"""How long a session can be asked about after its end; then the table's TTL removes it."""
 FINISHING_TAKES = timedelta(seconds=30)
 """For so long one attempt at a time finishes: two would make two accounts of one session."""
 IDEMPOTENCY_KEPT_FOR = timedelta(hours=24)
@@ -66,10 +64,21 @@ _PARKED = ("pc", "ph", "pa", "pe", "pw")
 class SessionTable:
     """Implements the port Sessions."""
 
-    def __init__(self, table: Table, urgent: Table | None = None) -> None:
-        """``urgent`` is the same table for results, whose writes are given up quickly."""
+    def __init__(
+        self,
+        table: Table,
+        urgent: Table | None = None,
+        *,
+        kept_for: timedelta = timedelta(days=7),
+    ) -> None:
+        """``urgent`` is the same table for results, whose writes are given up quickly.
+
+        ``kept_for``: how long a new session can be asked about after it expires; then the table's
+        TTL removes it.
+        """
         self._table = table
         self._urgent = urgent or table
+        self._kept_for = kept_for
 
     def create(self, session: LinkSession, *, idempotency: Idempotency | None) -> LinkSession:
         """See ports.Sessions. The key's record comes first, so that a repeat finds the same id."""
@@ -92,7 +101,7 @@ class SessionTable:
                 # The first call died between its two writes: finish it under its own id.
                 session = replace(session, id=failed.old["id"])
         try:
-            self._table.put_new(_item(session))
+            self._table.put_new(_item(session, self._kept_for))
         except ConditionFailed as failed:
             return read_session(failed.old)  # our own write, repeated by the SDK
         return session
@@ -344,7 +353,7 @@ def _key(session_key: str) -> dict[str, str]:
     return {"pk": f"s#{session_key}"}
 
 
-def _item(session: LinkSession) -> Item:
+def _item(session: LinkSession, kept_for: timedelta) -> Item:
     return {
         "pk": f"s#{session_key(session.id)}",
         "id": session.id,
@@ -365,7 +374,7 @@ def _item(session: LinkSession) -> Item:
         "sw": session.switch_account,
         "ra": session.relink_account_id,
         "att": {},
-        "ttl": to_ttl(session.expires_at + KEPT_FOR),
+        "ttl": to_ttl(session.expires_at + kept_for),
     }
 
 
