@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from benchmarks.renewal.aws import Schema
 from benchmarks.renewal.servers import TIKTOK, Endpoints, serving
 from benchmarks.renewal.setting import ROOT, Setting
 from benchmarks.renewal.tiktok import CLIENT_KEY, CLIENT_SECRET, CODE
-from local.tiktok.webhooks import sign
+from local.tiktok.webhooks import body_of, removal, sign
 from tiktok_linking.settings import NEEDS
+from tiktok_linking.webhook import AUTHORIZATION_REMOVED
 
 PEER_SESSIONS, PEER_ACCOUNTS, PEER_KEY = "PeerSessions", "PeerAccounts", "alias/peer"
 PEER_ACCOUNT = "peer-account"
@@ -101,9 +101,12 @@ class People:
         self._open_ids = iter(journey.open_ids(1_000_000, "b"))
         with quiet():
             presses = self._presses(starting + returning + linked)
-            departed = self._departed(presses[starting:])
+            away = presses[starting:]
+            theirs = self.new_open_ids(len(away))
+            departed = self._departed(away, theirs)
             self._waiting = {"authorize": presses[:starting], "callback": departed[:returning]}
             self._accounts = self._linked(departed[returning:])
+        self._open_id_of = dict(zip(self._accounts, theirs[returning:], strict=True))
         self._add_peers(PEER_PEOPLE)
         self._numbers = itertools.count()
 
@@ -128,10 +131,8 @@ class People:
             self._accounts.remove(account)
             return journey.read_event("unlink-account") | {"pathParameters": {"id": account}}
         if function == "webhook":
-            event = journey.read_event("webhook-removed")
-            body = event["body"].encode()
-            signed = sign(CLIENT_SECRET, int(time.time()), body)
-            return event | {"headers": event["headers"] | {"tiktok-signature": signed}}
+            self._accounts.remove(account)
+            return _removal(self._open_id_of[account])
         return events[function]
 
     def number(self) -> int:
@@ -160,10 +161,10 @@ class People:
         with self.stage.function("authorize"):
             return [journey.press(self.stage.invoke(journey.connect(one))) for one in begun]
 
-    def _departed(self, presses: list[Any]) -> list[Any]:
+    def _departed(self, presses: list[Any], open_ids: list[str]) -> list[Any]:
         with self.stage.function("authorize"):
             answers = [self.stage.invoke(event) for event in presses]
-        return [journey.come_back(answer, next(self._open_ids)) for answer in answers]
+        return [journey.come_back(*each) for each in zip(answers, open_ids, strict=True)]
 
     def _linked(self, returns: list[Any]) -> list[str]:
         with self.stage.function("callback"):
@@ -212,6 +213,18 @@ def peer_event(function: str, number: int, open_id: str) -> Any:
     name = {"authorize": "authorize-start", "callback": "callback-code"}[function]
     raw = "&".join(f"{key}={value}" for key, value in query.items())
     return journey.read_event(name) | {"rawQueryString": raw, "queryStringParameters": query}
+
+
+def _removal(open_id: str) -> Any:
+    """TikTok's word, signed, that this person has removed the app."""
+    event = journey.read_event("webhook-removed")
+    now = datetime.now(UTC)
+    body = body_of(CLIENT_KEY, AUTHORIZATION_REMOVED, now, open_id, removal(1))
+    headers = event["headers"] | {
+        "content-length": str(len(body)),
+        "tiktok-signature": sign(CLIENT_SECRET, int(now.timestamp()), body),
+    }
+    return event | {"body": body.decode(), "headers": headers}
 
 
 @contextmanager
