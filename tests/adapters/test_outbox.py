@@ -520,6 +520,19 @@ def test_what_tiktok_answered_is_told_although_the_owner_is_back(
     assert (outbox.detail(-2)["revoked_at_tiktok"], outbox.detail(-2)["reason"]) == told
 
 
+def test_an_unlink_is_told_once_although_the_owner_is_back_before_that_is_marked(
+    outbox: Outbox,
+) -> None:
+    account = outbox.link()
+    outbox.publish()
+    outbox.unlink(account)
+    outbox.end("true")
+    outbox.happenings.after("bus.send", lambda: outbox.link(at=LATER + timedelta(hours=1)))
+
+    assert outbox.publish() == ["account.unlinked", "account.linked"]
+    assert outbox.told(account) == ["account.linked", "account.unlinked", "account.linked"]
+
+
 # -- reminders -------------------------------------------------------------------------------------
 
 

@@ -423,6 +423,9 @@ class Timeline(Protocol):
     def note(self, event: Event) -> None:
         """Put an event into its account's timeline; the same event twice is one row."""
 
+    def is_noted(self, event: Event) -> bool:
+        """Whether its account's timeline has this event, by one consistent request."""
+
     def mark_told(self, account: Account, *, waits: bool) -> None:
         """Write down that the event of this unlink was sent, or that it waits for its result."""
 

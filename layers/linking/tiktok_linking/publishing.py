@@ -113,7 +113,7 @@ class Publishing:
         tellable = [account for account in ended if _has_result(grant, accounts)]
         events: list[Event] = []
         if isinstance(change, AccountChange):
-            events += _of_account(change, grant)
+            events += [e for e in _of_account(change, grant) if not self._is_over(e)]
         else:
             events += _of_grant(change, [a for a in accounts if a not in ended])
         events += [_unlinked(account, grant, accounts) for account in tellable]
@@ -127,6 +127,13 @@ class Publishing:
             if grant is not None and account.unlinked_at is None and _is_behind(account, grant):
                 self.timeline.copy_grant(account, grant)
         return events
+
+    def _is_over(self, event: Event) -> bool:
+        """Whether an unlink was told before its owner came back, but too late to be marked so.
+
+        The timeline knows: changes of one link come one after the other.
+        """
+        return event.type is EventType.UNLINKED and self.timeline.is_noted(event)
 
     def _with_link(
         self, event: Event, change: AccountChange | GrantChange, accounts: Sequence[Account]

@@ -22,6 +22,11 @@ from tiktok_linking.events import Event
 _TIMELINE = ("sk", "st", "mt")
 
 
+def _place(event: Event) -> str:
+    """By time, and the same for the same event."""
+    return f"at#{to_ms(event.occurred_at):013d}#{event.event_id}"
+
+
 class TimelineTable:
     """Implements the port Timeline."""
 
@@ -41,12 +46,17 @@ class TimelineTable:
         self._table.put(
             {
                 "pk": event.account_id,
-                "sk": f"at#{to_ms(event.occurred_at):013d}#{event.event_id}",
+                "sk": _place(event),
                 "st": event.type.value,
                 "mt": json.dumps(dict(event.detail)),
                 "ttl": to_ttl(event.occurred_at + self._kept_for),
             }
         )
+
+    def is_noted(self, event: Event) -> bool:
+        """See ports.Timeline."""
+        values = {":pk": event.account_id, ":sk": _place(event)}
+        return bool(self._table.query_all("pk = :pk AND sk = :sk", values, attributes=("sk",)))
 
     def mark_told(self, account: Account, *, waits: bool) -> None:
         """See ports.Timeline."""
