@@ -21,12 +21,15 @@ from benchmarks.renewal.throughput import measure as measure_renewals
 from benchmarks.speed import cold, others
 from benchmarks.speed.cold import OURS, USUAL, WAYS, Places
 from benchmarks.speed.report import Figures, report, sentences
+from benchmarks.speed.shares import SIZES, share
 from benchmarks.speed.stage import FUNCTIONS, People, World, world
 
 ROUNDS = 5
 COUNT = 40
 """Links and hand-outs measured in one process."""
 RENEWALS = 80
+SHARED_ROUNDS = 3
+"""Fewer of cold starts with a part of a core, which are slow by design."""
 
 _began = time.monotonic()
 
@@ -59,9 +62,9 @@ def measure(build: Path, python: Path, rounds: int, count: int) -> Figures:
     people = People(
         Setting.read(),
         # Each cold start of ours uses one up, and each link of a warm process.
-        starting=rounds * (2 + count + others.WARM),
-        returning=rounds * 2,
-        linked=rounds * 8,
+        starting=rounds * (2 + count + others.WARM) + len(SIZES) * SHARED_ROUNDS,
+        returning=rounds * 2 + len(SIZES) * SHARED_ROUNDS,
+        linked=rounds * 8 + 4 * len(SIZES) * SHARED_ROUNDS,
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,6 +76,9 @@ def measure(build: Path, python: Path, rounds: int, count: int) -> Figures:
                 _cold(figures, people, stage, places)
                 say(f"round {number + 1} of {rounds}: links and tokens")
                 _warm(figures, people, stage, places, count)
+            for number in range(min(rounds, SHARED_ROUNDS)):
+                say(f"round {number + 1} of {SHARED_ROUNDS}: cold starts by memory")
+                _by_memory(figures, people, stage, places)
         figures.add("sealing", OURS, others.sealing(people, 3000))
     _renewals(figures, python, rounds)
     return figures
@@ -85,6 +91,18 @@ def _cold(figures: Figures, people: People, stage: World, places: Places) -> Non
             if ran is not None:
                 figures.add(f"cold {function}", way, ran.whole_cpu_ms)
                 figures.add(f"memory {function}", way, ran.peak_mb)
+
+
+def _by_memory(figures: Figures, people: People, stage: World, places: Places) -> None:
+    for memory_mb in SIZES:
+        with share(memory_mb) as group:
+            if group is None:
+                say("this machine lets nobody divide a core: left out")
+                return
+            for function in FUNCTIONS:
+                ran = cold.measure(function, OURS, people, stage, places, group)
+                if ran is not None:
+                    figures.add(f"duration {function}", f"{memory_mb}", ran.wall_ms)
 
 
 def _warm(figures: Figures, people: People, stage: World, places: Places, count: int) -> None:

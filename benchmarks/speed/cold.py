@@ -53,12 +53,20 @@ class Places:
         _copy(self.site_packages, self.copies / "usual", *_NOT_USUAL)
 
 
-def measure(function: str, way: str, people: People, world: World, places: Places) -> Ran | None:
-    """One cold start with its first request, in a process of its own."""
+def measure(
+    function: str,
+    way: str,
+    people: People,
+    world: World,
+    places: Places,
+    group: Path | None = None,
+) -> Ran | None:
+    """One cold start with its first request, in a process of its own and maybe in a ``group``."""
     path = places.path(way, function)
     if path is None:
         return None
-    return _run(function, way, [first_event(function, way, people)], 0, path, world, places)
+    event = first_event(function, way, people)
+    return _run(function, way, [event], 0, path, world, places, group)
 
 
 def measure_warm(
@@ -86,6 +94,7 @@ def _run(
     path: Sequence[Path],
     world: World,
     places: Places,
+    group: Path | None = None,
 ) -> Ran:
     ran = run_handler(
         places.python,
@@ -95,6 +104,7 @@ def _run(
         authorities="" if way == FLOOR else str(world.endpoints.authorities),
         variables=world.variables(function) if way in (OURS, OURS_PLAIN) else world.peers(),
         folder=world.folder,
+        group=group,
     )
     for answer in ran.answers:
         if not good(answer):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class Ran:
     """One process from its start to its end."""
 
     whole_cpu_ms: float
+    wall_ms: float
     each_cpu_ms: float
     """Of one measured event in a process that was warm."""
     peak_mb: float
@@ -35,15 +37,23 @@ def run_handler(
     authorities: str,
     variables: Mapping[str, str],
     folder: Path,
+    group: Path | None = None,
 ) -> Ran:
-    """Run the `app` that lies on this path with these events, the first of them unmeasured."""
+    """Run the `app` that lies on this path with these events, the first of them unmeasured.
+
+    In a control ``group``, if one is given by the file that takes its members.
+    """
     given = {
         "path": [str(part) for part in path],
         "authorities": authorities,
         "events": list(events),
         "warm": warm,
     }
-    return run([python, "-I", "-S", "-B", CHILD], given, variables, folder)
+    # The shell joins and becomes the interpreter, so that no moment of it runs outside.
+    joining: list[str | Path] = []
+    if group is not None:
+        joining = ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', group]
+    return run([*joining, python, "-I", "-S", "-B", CHILD], given, variables, folder)
 
 
 def run(
@@ -56,6 +66,7 @@ def run(
     source, target, errors = folder / "given.json", folder / "answer.json", folder / "errors.txt"
     target.unlink(missing_ok=True)
     source.write_text(json.dumps({**given, "answer": str(target)}), encoding="utf-8")
+    began = time.monotonic()
     with errors.open("wb") as stderr:
         child = subprocess.Popen(
             [*command, source], env=dict(variables), stdout=subprocess.DEVNULL, stderr=stderr
@@ -64,6 +75,7 @@ def run(
         ending.start()
         _, status, used = os.wait4(child.pid, 0)
         ending.cancel()
+    wall_ms = 1000 * (time.monotonic() - began)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise AssertionError(
@@ -71,4 +83,4 @@ def run(
         )
     said = json.loads(target.read_text(encoding="utf-8"))
     whole = 1000 * (used.ru_utime + used.ru_stime)
-    return Ran(whole, said["cpu_ms"], said.get("peak_mb", 0.0), said["answers"])
+    return Ran(whole, wall_ms, said["cpu_ms"], said.get("peak_mb", 0.0), said["answers"])

@@ -14,6 +14,7 @@ from benchmarks.speed.cold import (
     USUAL_PLAIN,
     WAYS,
 )
+from benchmarks.speed.shares import CORE_MB, SIZES
 from benchmarks.speed.stage import FUNCTIONS
 
 LIBRARIES = {"with_allauth": "django-allauth", "with_authlib": "Authlib, Flask client"}
@@ -95,6 +96,7 @@ def report(figures: Figures, machine: str, rounds: int) -> str:
         _operations(figures),
         _renewals(figures),
         _memory(figures),
+        *_by_memory(figures),
     ]
     return "\n\n".join(parts)
 
@@ -206,3 +208,24 @@ def _memory(figures: Figures) -> str:
         usual = f"{figures.median(what, USUAL):.0f}" if figures.has(what, USUAL) else ""
         lines.append(f"| {function} | {figures.median(what, OURS):.0f} | {usual} |")
     return "\n".join(lines)
+
+
+def _by_memory(figures: Figures) -> list[str]:
+    """One table; none where the machine lets nobody divide a core."""
+    if not figures.has(f"duration {FUNCTIONS[0]}", f"{CORE_MB}"):
+        return []
+    lines = [
+        "**A cold start by memory size**: milliseconds from the process's start to its end with the"
+        f" share of a core that Lambda gives, of which {CORE_MB} MB have one; in brackets what is"
+        " paid for it, in GB-seconds:",
+        "",
+        f"| function | {' | '.join(f'{size} MB' for size in SIZES)} |",
+        f"|---|{'---:|' * len(SIZES)}",
+    ]
+    for function in FUNCTIONS:
+        cells = []
+        for size in SIZES:
+            took = figures.median(f"duration {function}", f"{size}")
+            cells.append(f"{took:.0f} ({took / 1000 * size / 1024:.2f})")
+        lines.append(f"| {function} | {' | '.join(cells)} |")
+    return ["\n".join(lines)]

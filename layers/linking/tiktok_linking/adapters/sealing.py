@@ -48,11 +48,10 @@ def encryption_context(purpose: str, epoch: int) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _DataKey:
-    plain: bytes
-    loaded_at: datetime
+    """Kept as an HMAC under it, copied for each record: keying one anew costs twice the copy."""
 
-    def __repr__(self) -> str:
-        return "_DataKey(…)"
+    mac: hmac.HMAC = field(repr=False)
+    loaded_at: datetime
 
 
 class DataKeys:
@@ -68,20 +67,21 @@ class DataKeys:
         self._keys: dict[tuple[str, int], _DataKey] = {}
         self._lock = threading.Lock()
 
-    def held(self, purpose: str, epoch: int) -> bytes | None:
+    def held(self, purpose: str, epoch: int) -> hmac.HMAC | None:
         """The key if it is in memory, however old: sealing must not fail for its age."""
         key = self._keys.get((purpose, epoch))
-        return None if key is None else key.plain
+        return None if key is None else key.mac
 
-    def load(self, purpose: str, epoch: int, *, create: bool) -> bytes:
+    def load(self, purpose: str, epoch: int, *, create: bool) -> hmac.HMAC:
         """The key, from memory or unwrapped by KMS; made if it is missing and ``create``."""
         with self._lock:
             now = self._now()
             key = self._keys.get((purpose, epoch))
             if key is None or not now - _KEPT_FOR < key.loaded_at <= now:
-                key = _DataKey(self._fetch(purpose, epoch, create=create), now)
+                plain = self._fetch(purpose, epoch, create=create)
+                key = _DataKey(hmac.new(plain, digestmod=hashlib.sha256), now)
                 self._keys[purpose, epoch] = key
-            return key.plain
+            return key.mac
 
     def _fetch(self, purpose: str, epoch: int, *, create: bool) -> bytes:
         place = {"pk": KEY_PARTITION + purpose, "sk": f"{epoch:05d}"}
@@ -116,7 +116,7 @@ class DataKeys:
         return bytes(opened["Plaintext"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Sealer:
     """One field's cipher, good for one token: its nonce is drawn."""
 
@@ -129,7 +129,7 @@ class _Sealer:
         return self.head + self.cipher.encrypt(self.nonce, token.reveal().encode(), self.bound_to)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Envelope:
     """Implements the port Envelope: for one pair, since each of its nonces serves once."""
 
@@ -234,11 +234,13 @@ def _code_id(attempt_key: str) -> bytes:
     return hashlib.sha256(attempt_key.encode()).digest()[:16]
 
 
-def _record_key(data_key: bytes, field: str, pair_id: bytes) -> bytes:
-    return hmac.new(data_key, field.encode() + b"|" + pair_id, hashlib.sha256).digest()
+def _record_key(data_key: hmac.HMAC, field: str, pair_id: bytes) -> bytes:
+    mac = data_key.copy()
+    mac.update(field.encode() + b"|" + pair_id)
+    return mac.digest()
 
 
 def _additional_data(place: tuple[str, str], field: str, pair_id: bytes) -> bytes:
     """``place`` is (registration, open_id) of a token, (session, attempt) of a parked code."""
     parts = (place[0].encode(), place[1].encode(), field.encode(), pair_id)
-    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(2, "big") + part for part in parts])
