@@ -533,6 +533,22 @@ def test_an_unlink_is_told_once_although_the_owner_is_back_before_that_is_marked
     assert outbox.told(account) == ["account.linked", "account.unlinked", "account.linked"]
 
 
+def test_versions_never_fall_however_late_the_events_are(outbox: Outbox) -> None:
+    """A row's event is told when the grant has moved on, whose own next one is yet to come."""
+    outbox.link()
+    outbox.publish()
+    outbox.link(at=LATER)
+    revoked_at = LATER + timedelta(hours=1)
+    outbox.accounts.mark_revoked(
+        GRANT, RevokedReason.REVOKED_BY_USER, authorised_before=revoked_at, now=revoked_at
+    )
+    outbox.link(at=revoked_at + timedelta(hours=1))
+
+    assert outbox.publish() == ["account.relinked", "account.revoked", "account.relinked"]
+    versions = [dict[str, Any](event.detail)["account_version"] for event in outbox.bus.sent]
+    assert versions == sorted(versions)
+
+
 # -- reminders -------------------------------------------------------------------------------------
 
 

@@ -115,7 +115,7 @@ class Publishing:
         if isinstance(change, AccountChange):
             events += [e for e in _of_account(change, grant) if not self._is_over(e)]
         else:
-            events += _of_grant(change, [a for a in accounts if a not in ended])
+            events += _of_grant(change, grant, [a for a in accounts if a not in ended])
         events += [_unlinked(account, grant, accounts) for account in tellable]
         self.bus.send([self._with_link(event, change, accounts) for event in events])
         for event in events:
@@ -271,7 +271,10 @@ def _reminder(account: Account, told: Reminder, grant: Grant | None, at: datetim
 # -- grants: one event for each of its accounts ----------------------------------------------------
 
 
-def _of_grant(change: GrantChange, accounts: Sequence[Account]) -> Iterator[Event]:
+def _of_grant(
+    change: GrantChange, now: Grant | None, accounts: Sequence[Account]
+) -> Iterator[Event]:
+    """``now`` gives the version, as it does for account rows: so it never falls."""
     before, grant = change.before, change.after
     was_authorised = before is None or before.authorised_at != grant.authorised_at
     # Who was linked before: a newcomer's first event is that it is linked.
@@ -289,7 +292,7 @@ def _of_grant(change: GrantChange, accounts: Sequence[Account]) -> Iterator[Even
             if type is EventType.RECOVERED and change.row and account.id.endswith(change.row):
                 continue  # its owner has linked it again, which its own row tells
             extra = told | (_scopes(account, grant) if type is EventType.SCOPES_CHANGED else {})
-            yield _about(type, account, grant, change.at, extra)
+            yield _about(type, account, now or grant, change.at, extra)
 
 
 def _facts(change: GrantChange) -> Iterator[tuple[EventType, dict[str, object]]]:
