@@ -61,8 +61,11 @@ class _Stored:
         return self.is_revoking or self.grant.revocation is not None
 
     def read(self) -> Grant:
-        grant = replace(self.grant, ended_at=self.ended_at)
-        return replace(grant, status=Status.UNLINKED) if self.is_ended else grant
+        if self.is_ended:
+            return replace(self.grant, ended_at=self.ended_at, status=Status.UNLINKED)
+        if self.grant.ended_at == self.ended_at:
+            return self.grant  # months of reading would be months of copying
+        return replace(self.grant, ended_at=self.ended_at)
 
 
 class AccountsInMemory:
