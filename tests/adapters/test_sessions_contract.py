@@ -421,6 +421,26 @@ def test_a_result_is_written_whole(sessions: Sessions) -> None:
     assert after.display_name == "Mina ✓"
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_result_may_say_that_tiktok_is_to_ask_from_now_on(
+    sessions: Sessions, before: bool
+) -> None:
+    made = [samples.link_session(switch_account=before) for _ in range(2)]
+    asking, silent = (create(sessions, one) for one in made)
+
+    for session, asks in ((asking, True), (silent, False)):
+        sessions.finish(
+            session_key(session.id), SessionStatus.FAILED, now=NOON, switch_account=asks
+        )
+
+    assert read(sessions, asking).switch_account
+    assert read(sessions, silent).switch_account is before
+    start(sessions, asking)
+    assert read(sessions, asking).switch_account
+    finish(sessions, asking, SessionStatus.FAILED, SessionReason.EXCHANGE_FAILED)
+    assert read(sessions, asking).switch_account
+
+
 def test_a_completed_session_is_never_overwritten(sessions: Sessions) -> None:
     session = create(sessions)
     completed(sessions, session)

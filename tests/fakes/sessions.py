@@ -195,6 +195,7 @@ class SessionsInMemory:
         missing: tuple[str, ...] = (),
         display_name: str | None = None,
         answer: str | None = None,
+        switch_account: bool = False,
     ) -> None:
         """See ports.Sessions."""
         with self._happenings.call("sessions.finish"):
@@ -216,6 +217,7 @@ class SessionsInMemory:
                     display_name=display_name,
                     parked=None,
                     answer=answer,
+                    switch_account=session.switch_account or switch_account,
                 )
             )
 

@@ -172,6 +172,7 @@ def test_nothing_a_client_sends_reaches_the_authorize_url(
     assert "evil.example" not in page["body"]
     (target,) = re.findall(r'href="(/authorize[^"]*)"', page["body"])
     forged = "&scope=video.publish&redirect_uri=https%3A%2F%2Fevil.example&client_key=x"
+    forged += "&disable_auto_auth=1&switch_account=1&reason=account_mismatch"
 
     answer = person.open(
         html.unescape(target) + forged, host="evil.example", **{"x-forwarded-host": "evil.example"}
@@ -185,6 +186,23 @@ def test_nothing_a_client_sends_reaches_the_authorize_url(
         "redirect_uri": "https://link.example.com/callback",
         "state": query_of(answer)["state"],
     }
+
+
+def test_another_tiktok_account_is_asked_for_where_one_was_refused(
+    person: Browser, session: LinkSession
+) -> None:
+    """By what the stack remembers: nothing in the button's address says so."""
+    told = person.go_to_tiktok()
+    assert "disable_auto_auth" not in told
+    person.come_back(error="access_denied", error_type="user_not_eligible", state=told["state"])
+    page = person.open(f"/connect/{SESSION_ID}")
+
+    again = person.press(page, "Try another TikTok account")
+
+    assert again["statusCode"] == 302
+    assert query_of(again)["disable_auto_auth"] == "1"
+    (target,) = re.findall(r'href="(/authorize[^"]*)"', page["body"])
+    assert set(parse_qs(urlsplit(html.unescape(target)).query)) == {"n", "session"}
 
 
 def test_the_button_needs_the_nonce_of_its_page(person: Browser, session: LinkSession) -> None:

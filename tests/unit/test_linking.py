@@ -182,6 +182,43 @@ def test_switching_accounts_asks_tiktok_to_ask(stage: Stage) -> None:
     assert query(Browser(stage, session).go())["disable_auto_auth"] == "1"
 
 
+def fail(stage: Stage, open_session: OpenSession, reason: SessionReason) -> Browser:
+    """A browser whose first attempt ended in this way."""
+    told = {
+        SessionReason.PROVIDER_REFUSED: ("access_denied", "user_not_eligible"),
+        SessionReason.USER_CANCELLED: ("access_denied", None),
+        SessionReason.PROVIDER_UNAVAILABLE: ("server_error", None),
+    }
+    error, error_type = told.get(reason, (None, None))
+    bound = "acct_other" if reason is SessionReason.ACCOUNT_MISMATCH else None
+    granted = () if reason is SessionReason.SCOPE_NOT_GRANTED else ("user.info.basic",)
+    stage.tiktok.answers.append(samples.answer(scopes=granted))
+    browser = open_session(samples.link_session(at=stage.clock.now, relink_account_id=bound))
+    browser.come_back(code=None if error else CODE, error=error, error_type=error_type)
+    assert stored(stage, browser).reason is reason
+    return browser
+
+
+@pytest.mark.parametrize(
+    ("reason", "asks"),
+    [
+        (SessionReason.PROVIDER_REFUSED, "1"),
+        (SessionReason.ACCOUNT_MISMATCH, "1"),
+        (SessionReason.SCOPE_NOT_GRANTED, "1"),
+        (SessionReason.USER_CANCELLED, None),
+        (SessionReason.PROVIDER_UNAVAILABLE, None),
+    ],
+)
+def test_after_a_choice_that_did_not_do_tiktok_is_to_ask_again(
+    stage: Stage, open_session: OpenSession, reason: SessionReason, asks: str | None
+) -> None:
+    """It would send somebody who consented before straight back, as the same account."""
+    browser = fail(stage, open_session, reason)
+
+    # The second is that of somebody who went back at TikTok, to a page that shows no failure.
+    assert [query(browser.go()).get("disable_auto_auth") for _ in range(2)] == [asks, asks]
+
+
 def test_a_loopback_redirect_uses_pkce_and_its_verifier_at_the_exchange(
     stage: Stage, open_session: OpenSession
 ) -> None:

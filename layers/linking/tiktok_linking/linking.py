@@ -74,6 +74,7 @@ from tiktok_linking.ports import (
 from tiktok_linking.registrations import ClientsToTry
 from tiktok_linking.schedule import RenewalPolicy
 from tiktok_linking.sessions import (
+    ANOTHER_CHOICE_HELPS,
     ATTEMPT_LIFETIME,
     PARKED_FOR,
     Attempt,
@@ -584,6 +585,7 @@ class Linking:
                 reason=reason,
                 granted=granted,
                 missing=missing,
+                switch_account=reason in ANOTHER_CHOICE_HELPS,
             ),
             deadline,
         )

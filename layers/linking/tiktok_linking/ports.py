@@ -563,8 +563,12 @@ class Sessions(Protocol):
         missing: tuple[str, ...] = (),
         display_name: str | None = None,
         answer: str | None = None,
+        switch_account: bool = False,
     ) -> None:
-        """Write the result and forget what was parked. A completed session is never overwritten."""
+        """Write the result and forget what was parked. A completed session is never overwritten.
+
+        ``switch_account``: from now on TikTok is to ask, whatever the session said before.
+        """
 
     def cancel(self, session_id: str, *, caller: Caller, now: datetime) -> LinkSession:
         """Cancel a session of this caller's for the team.

@@ -85,6 +85,16 @@ ACTION_BY = {
 }
 
 
+ANOTHER_CHOICE_HELPS = frozenset(
+    {
+        SessionReason.PROVIDER_REFUSED,
+        SessionReason.SCOPE_NOT_GRANTED,
+        SessionReason.ACCOUNT_MISMATCH,
+    }
+)
+"""After these, TikTok must ask again: it would skip its page, and choose the same as before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One press of the button: what the answer from TikTok must match."""
@@ -127,6 +137,7 @@ class LinkSession:
     locale: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     switch_account: bool = False
+    """Whether TikTok shows its page even to somebody who consented before."""
     relink_account_id: str | None = None
     reason: SessionReason | None = None
     account_id: str | None = None

@@ -268,6 +268,7 @@ class SessionTable:
         missing: tuple[str, ...] = (),
         display_name: str | None = None,
         answer: str | None = None,
+        switch_account: bool = False,
     ) -> None:
         """See ports.Sessions. The completion's hash stays, for a repeat of it."""
         # Only a real link overrules the team's cancel.
@@ -287,7 +288,8 @@ class SessionTable:
                         "dn": display_name,
                         "an": answer,
                         "ev": mark(f"link_session.{status.value}", now),
-                    },
+                    }
+                    | ({"sw": True} if switch_account else {}),
                     removes=("bu", "pc"),
                 ),
                 condition=f"attribute_exists(pk) AND {condition}",
