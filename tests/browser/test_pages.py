@@ -31,8 +31,8 @@ pytestmark = pytest.mark.browser
 _VARIANTS = {
     *("connect, nameless", "connect, in a hurry", "success, nameless, to be closed"),
     *("user_cancelled", "browser_mismatch", "exchange_failed", "not completed in time"),
-    *("different browser, too late to start", "expired, a day", "expired, unknown"),
-    "already used, unknown",
+    *("different browser, too late to start", "expired, a day", "expired, a week"),
+    *("expired, unknown", "already used, unknown"),
 }
 GALLERY = [name for name in EVERY_PAGE if name not in _VARIANTS]
 # A title, a sentence, a button or a way back: they are made alike and differ in their words.

@@ -83,8 +83,6 @@ def waiting(*, result_cookie: str | None = None, until: timedelta = PARKED_FOR) 
     return replace(made, parked=parked)
 
 
-_OF_A_DAY = session(created_at=NOON, expires_at=NOON + timedelta(days=1))
-
 EVERY_PAGE: dict[str, Render] = {
     "connect": of(session(), own=False),
     "connect, nameless": of(session(end_user_label=None), own=False),
@@ -113,6 +111,9 @@ EVERY_PAGE: dict[str, Render] = {
     "expired": lambda pages: pages.expired(session()),
     "expired, a day": lambda pages: pages.expired(
         session(created_at=NOON, expires_at=NOON + timedelta(days=1))
+    ),
+    "expired, a week": lambda pages: pages.expired(
+        session(created_at=NOON, expires_at=NOON + timedelta(days=7))
     ),
     "expired, unknown": lambda pages: pages.expired(),
     "already used, unknown": lambda pages: pages.already_used(),

@@ -19,7 +19,7 @@ from tiktok_linking.web.catalogue import (
 )
 
 MOST_MINUTES = 24 * 60
-"""The longest life of a session: no page counts further."""
+"""The longest life of a session that is asked for: no page counts further."""
 ALL = (*LANGUAGES, PSEUDO)
 
 

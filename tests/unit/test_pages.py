@@ -635,6 +635,57 @@ def test_an_expired_link_is_gone() -> None:
     assert not [link for link in Page(response).links if link.startswith("/authorize")]
 
 
+@pytest.mark.parametrize(
+    ("lasted", "told"),
+    [
+        (timedelta(seconds=20), ""),
+        (timedelta(minutes=1), "1 minute."),
+        (timedelta(minutes=30), "30 minutes."),
+        (timedelta(hours=1), "60 minutes."),
+        (timedelta(minutes=90), "90 minutes."),
+        (timedelta(hours=2), "2 hours."),
+        (timedelta(minutes=150), "150 minutes."),
+        (timedelta(hours=24), "24 hours."),
+        (timedelta(hours=36), "36 hours."),
+        (timedelta(hours=47, minutes=59), "2 days."),
+        (timedelta(days=2), "2 days."),
+        (timedelta(days=2, hours=12), "60 hours."),
+        # The link of a reminder: until the date, or for a week.
+        (timedelta(days=4, hours=12), "4 days."),
+        (timedelta(days=6, hours=3, minutes=17), "6 days."),
+        (timedelta(days=7) - timedelta(milliseconds=1), "7 days."),
+        (timedelta(days=7), "7 days."),
+    ],
+)
+def test_an_expired_link_says_how_long_links_work_in_a_figure_that_reads_well(
+    lasted: timedelta, told: str
+) -> None:
+    made = session(created_at=NOON - lasted, expires_at=NOON)
+
+    page = Page(PAGES.expired(made))
+
+    said = f"Links work for {told} " if told else ""
+    assert f"This link has expired{said}Go back to Acme and start again." in page.text
+
+
+@pytest.mark.parametrize(
+    ("tag", "days", "told"),
+    [
+        ("en", 7, "Links work for 7 days."),
+        ("es", 7, "Los enlaces funcionan durante 7 días."),
+        ("ar", 2, "تعمل الروابط ليومين."),
+        ("ar", 7, "تعمل الروابط لمدة 7 أيام."),
+        (PSEUDO, 7, "Líñks wórk fór 7 dáýs."),
+    ],
+)
+def test_days_have_the_form_that_each_language_has_for_their_number(
+    tag: str, days: int, told: str
+) -> None:
+    made = session(created_at=NOON - timedelta(days=days), expires_at=NOON, locale=tag)
+
+    assert told in Page(PAGES.expired(made)).text
+
+
 def test_starting_again_in_another_browser_leads_past_the_page_that_names_the_app_user() -> None:
     made = session(SessionStatus.STARTED, result_cookie="cookie")
 

@@ -240,10 +240,9 @@ class Pages:
         words = self._words(session)
         why = words.say("expired.why")
         if session is not None:
-            minutes = int((session.expires_at - session.created_at).total_seconds() // 60)
-            hours, rest = divmod(minutes, 60)
+            minutes = round((session.expires_at - session.created_at) / timedelta(minutes=1))
             if minutes:
-                unit, number = ("minutes", minutes) if rest or hours < 2 else ("hours", hours)
+                unit, number = _in_words(minutes)
                 why = f"{words.count(f'expired.{unit}', number)} {why}"
         return self._problem(410, "expired", session, why=why, again="again")
 
@@ -412,6 +411,21 @@ def _said(words: _Words, page: str, why: str | None = None, *, role: str = "stat
     """What is announced: the page's title, and ``why``, which is HTML, or the page's own words."""
     title = words.say(f"{page}.title")
     return f"<div role={role}><h1>{title}</h1><p>{why or words.say(f'{page}.why')}</p></div>"
+
+
+def _in_words(minutes: int) -> tuple[str, int]:
+    """In days, hours or minutes: the largest unit that is at most an eighth beside the truth."""
+    for unit, size in (("days", 24 * 60), ("hours", 60)):
+        number = round(minutes / size)
+        if number >= 2 and abs(minutes - number * size) * 8 <= minutes:
+            return unit, number
+    return "minutes", minutes
+
+
+def _to_copy(session: LinkSession, words: _Words, why: str, *, title: str = "") -> str:
+    """The session's own address, for another browser. ``why`` and ``title`` are HTML."""
+    address = f'<a href="/connect/{escape(session.id)}">{words.say("address")}</a>'
+    return f"<div class=note>{title}<p class=soft>{why} {address}</p></div>"
 
 
 def _back(session: LinkSession | None, text: str, *, error: str | None) -> str:
