@@ -6,7 +6,6 @@ import hmac
 import json
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from tiktok_linking import bootstrap, linking
 from tiktok_linking.errors import (
@@ -19,6 +18,7 @@ from tiktok_linking.errors import (
     StateMismatch,
 )
 from tiktok_linking.observability import logger
+from tiktok_linking.return_urls import origin_of
 from tiktok_linking.sessions import (
     ATTEMPT_LIFETIME,
     FINISHED,
@@ -56,13 +56,12 @@ def status(request: Request) -> Response:
     if session is None:
         raise NotFound
     headers = HEADERS | {"Vary": "Origin"}
-    if session.return_url is not None:
-        own = urlsplit(session.return_url)
-        if request.headers.get("origin") == f"{own.scheme}://{own.netloc}":
-            headers |= {
-                "Access-Control-Allow-Origin": f"{own.scheme}://{own.netloc}",
-                "Cross-Origin-Resource-Policy": "cross-origin",
-            }
+    own = origin_of(session.return_url)
+    if own is not None and request.headers.get("origin") == own:
+        headers |= {
+            "Access-Control-Allow-Origin": own,
+            "Cross-Origin-Resource-Policy": "cross-origin",
+        }
     state = session.status_at(bootstrap.now())
     told: dict[str, object] = {"status": state.value}
     if state in (SessionStatus.CANCELLED, SessionStatus.FAILED) and session.reason is not None:

@@ -14,6 +14,9 @@ from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Play
 
 from tests.browser.three_hosts import SESSION, STATIC, ThreeHosts, three_hosts
 from tests.docs.reading import Document, name_in
+from tests.fakes import every_page
+from tiktok_linking.sessions import SessionReason, SessionStatus
+from tiktok_linking.web.http import Response
 
 pytestmark = pytest.mark.browser
 
@@ -253,6 +256,130 @@ def test_a_stranger_who_opens_the_return_page_hears_nothing(page: Page, hosts: T
         opened.value.wait_for_event("close")
 
     assert page.evaluate("heard") == []
+
+
+class TestResultPages:
+    """The stack's own pages tell the product that it is time to ask; they post it themselves."""
+
+    @pytest.fixture
+    def failed(self, hosts: ThreeHosts) -> Response:
+        """How an attempt of this session ended, as the stack says it in the window."""
+        return result_page(hosts.url("app", "/return"), SESSION)
+
+    def open(self, pop_up: Page, hosts: ThreeHosts, page: Response, host: str = "link") -> None:
+        """Lead the window to a page of that host."""
+        hosts.pages[host, "/result"] = page
+        pop_up.evaluate("url => { location = url }", hosts.url(host, "/result"))
+        expect(pop_up).to_have_title(re.compile("^Signed in as someone else"))
+
+    def test_the_promise_settles_at_once(
+        self, timed: Product, hosts: ThreeHosts, failed: Response
+    ) -> None:
+        """No time passes here, so nothing but the message can have made it ask."""
+        timed.open()
+        pop_up = timed.connect()
+        hosts.status = {"status": "failed", "reason": "provider_refused"}
+
+        self.open(pop_up, hosts, failed)
+
+        ended = {"status": "failed", "reason": "provider_refused", "sessionId": SESSION}
+        assert timed.outcome() == ended
+        assert hosts.asked_for_the_status() == 1
+        assert not pop_up.is_closed()
+
+    def test_the_page_decides_nothing(
+        self, timed: Product, hosts: ThreeHosts, failed: Response
+    ) -> None:
+        """It only makes the script ask, and the stack's word may be another."""
+        timed.open()
+        pop_up = timed.connect()
+        hosts.status = {"status": "started"}
+
+        self.open(pop_up, hosts, failed)
+
+        timed.wait_for("started")
+        assert timed.outcomes() == []
+
+    def test_of_another_session_it_is_ignored(self, timed: Product, hosts: ThreeHosts) -> None:
+        timed.open()
+        pop_up = timed.connect()
+        hear(timed.page)
+
+        self.open(pop_up, hosts, result_page(hosts.url("app", "/return"), "ls_" + "O" * 43))
+
+        assert heard(timed.page) == [{"type": "tiktok-link", "session": "ls_" + "O" * 43}]
+        timed.settle()
+        assert hosts.asked_for_the_status() == 0
+
+    def test_of_another_origin_it_is_ignored(
+        self, timed: Product, hosts: ThreeHosts, failed: Response
+    ) -> None:
+        timed.open()
+        pop_up = timed.connect()
+        hear(timed.page)
+
+        self.open(pop_up, hosts, failed, host="tiktok")
+
+        assert heard(timed.page) == [{"type": "tiktok-link", "session": SESSION}]
+        timed.settle()
+        assert hosts.asked_for_the_status() == 0
+
+    def test_where_the_tie_is_cut_it_says_nothing_and_nothing_breaks(
+        self, timed: Product, hosts: ThreeHosts, failed: Response
+    ) -> None:
+        hosts.policies = {"app": "same-origin"}
+        timed.open()
+        pop_up = timed.connect()
+        said: list[str] = []
+        pop_up.on("pageerror", lambda error: said.append(str(error)))
+        hosts.status = {"status": "failed", "reason": "provider_refused"}
+        self.open(pop_up, hosts, failed)
+
+        timed.pass_time(2000)
+
+        assert timed.outcome()["status"] == "failed"
+        assert said == []
+
+
+def result_page(return_url: str, session_id: str) -> Response:
+    """A page of the stack that says how an attempt ended."""
+    ended = every_page.session(
+        SessionStatus.FAILED,
+        reason=SessionReason.USER_MISMATCH,
+        id=session_id,
+        return_url=return_url,
+    )
+    return every_page.PAGES.of_session(ended, every_page.COOKIES)
+
+
+def hear(page: Page) -> None:
+    """Note every message that this window gets."""
+    page.evaluate(
+        """() => { globalThis.heard = []; addEventListener("message", ({ data }) => {
+            document.body.dataset.heard = heard.push(data);
+        }) }"""
+    )
+
+
+def heard(page: Page, number: int = 1) -> list[Any]:
+    """What it got, once it is so many."""
+    expect(page.locator("body")).to_have_attribute("data-heard", str(number))
+    found: list[Any] = page.evaluate("heard")
+    return found
+
+
+def test_a_stranger_who_opens_a_result_page_hears_nothing(page: Page, hosts: ThreeHosts) -> None:
+    """Nor does a page of another port of the product's host, which is another origin."""
+    hosts.pages["link", "/result"] = result_page(hosts.url("app", "/return"), SESSION)
+    hosts.pages["link", "/elsewhere"] = result_page("http://tiktok.localhost:1/", SESSION)
+    page.goto(hosts.url("tiktok"))
+    hear(page)
+    for number, path in enumerate(("/result", "/elsewhere"), 1):
+        with page.expect_popup() as opened:
+            page.evaluate("url => { open(url) }", hosts.url("link", path))
+        expect(opened.value).to_have_title(re.compile("^Signed in as someone else"))
+        opened.value.evaluate("url => { opener.postMessage('last', url) }", hosts.url("tiktok"))
+        assert heard(page, number) == ["last"] * number
 
 
 class TestErrorCodes:

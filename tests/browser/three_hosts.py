@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from local.configuration import ROOT
+from tiktok_linking.web.http import Response
 
 SESSION = "ls_" + "S" * 43
 STATIC = ROOT / "layers" / "linking" / "tiktok_linking" / "web" / "static"
@@ -78,6 +79,8 @@ class ThreeHosts:
     status_code: int = 200
     session: Any = None
     announces: bool = True
+    pages: dict[tuple[str, str], Response] = field(default_factory=dict)
+    """Pages as the stack makes them, by host and path."""
     asked: list[str] = field(default_factory=list)
     """The paths that were asked for."""
 
@@ -91,6 +94,8 @@ class ThreeHosts:
 
     def answer(self, host: str, path: str) -> tuple[int, str, str, dict[str, str]]:
         """Status, type, body and headers of an answer."""
+        if made := self.pages.get((host, path)):
+            return made.status, "text/html", made.body, dict(made.headers)
         match host, path:
             case "app", "/":
                 return 200, "text/html", _PRODUCT, self._product_policy()
@@ -150,9 +155,9 @@ def three_hosts() -> Iterator[ThreeHosts]:
             self.send_response(status)
             if policy := hosts.policies.get(host):
                 headers = {**headers, "Cross-Origin-Opener-Policy": policy}
+            headers = {**headers, "Content-Type": f"{kind}; charset=utf-8"}
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -36,7 +36,9 @@ JSON = OF_ALL | {"Content-Type": "application/json; charset=utf-8"}
 KINDS = {
     "page": OF_ALL
     | {
-        "Content-Security-Policy": _NOTHING_IS_LOADED + "; style-src 'nonce-[A-Za-z0-9_-]{22}'",
+        # A page that says how it ended has one line of script, under the nonce of its style.
+        "Content-Security-Policy": _NOTHING_IS_LOADED
+        + r"; style-src '(?P<own>nonce-[A-Za-z0-9_-]{22})'(; script-src '(?P=own)')?",
         "Content-Type": "text/html; charset=utf-8",
         "Cross-Origin-Opener-Policy": "unsafe-none",  # a page in a pop-up stays reachable
     },
@@ -227,21 +229,26 @@ class _Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
+        self.scripts: list[str] = []
         self.text = ""
+        self._inside = ""
         self.feed(body)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
+        self._inside = tag
 
     def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts.append(data)
         self.text += data
 
 
 def test_what_is_kept_is_shown_as_text_and_nothing_else(knocks: list[Knock]) -> None:
     """The end user's label and the TikTok user's name, on every page that shows them."""
-    shown = set()
+    shown, scripts = set(), set()
     for knock in knocks:
         kind, body = kind_of(knock), knock.answer["body"]
         if kind != "page":
@@ -250,15 +257,17 @@ def test_what_is_kept_is_shown_as_text_and_nothing_else(knocks: list[Knock]) -> 
         page = _Page(body)
         assert page.tags <= {
             *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "b", "a"),
-            *("bdi", "ul", "li", "div", "details", "summary", "footer"),
+            *("bdi", "ul", "li", "div", "details", "summary", "footer", "script"),
         }, str(knock)
         assert page.attributes <= {
             *("lang", "dir", "charset", "name", "content", "nonce", "class", "href", "aria-hidden"),
-            *("role", "target", "rel"),
+            *("role", "target", "rel", "data-origin", "data-session"),
         }, str(knock)
+        scripts |= set(page.scripts)
         shown |= {knock.how} if STORED in page.text else set()
         assert "stored" not in json.dumps([knock.answer["headers"], knock.answer.get("cookies")])
     assert {"not begun", "linked"} <= shown
+    assert len(scripts) == 1, "the same on all pages, so nothing from outside is a part of it"
 
 
 def test_no_answer_without_a_session_of_ones_own_names_it(knocks: list[Knock]) -> None:

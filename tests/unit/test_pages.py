@@ -31,6 +31,7 @@ from tiktok_linking.sessions import (
     SessionReason,
     SessionStatus,
     completion_code,
+    is_session_id,
     secret_hash,
     session_key,
 )
@@ -59,6 +60,7 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.text = ""
         self.title = ""
+        self.scripts: list[str] = []
         self._inside = ""
         self.feed(response.body)
         self.close()
@@ -72,11 +74,16 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._inside == "title":
             self.title += data
+        elif self._inside == "script":
+            self.scripts.append(data)
         elif self._inside != "style":
             self.text += data
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = ""
+
+
+_ELSEWHERE = session(SessionStatus.STARTED, result_cookie="cookie")
 
 
 def shown(made: LinkSession, *, own: bool = True, anew: bool = False) -> Page:
@@ -109,19 +116,19 @@ def test_every_page_and_redirect_carries_the_security_headers(name: str) -> None
 
 
 @pytest.mark.parametrize("name", EVERY_PAGE)
-def test_every_page_is_html_without_script_or_third_party(name: str) -> None:
+def test_every_page_is_html_without_form_or_third_party(name: str) -> None:
     response = EVERY_PAGE[name](PAGES)
     page = Page(response)
 
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
     names = {tag for tag, _ in page.tags}
-    assert not names & {"script", "img", "iframe", "form", "object", "link", "svg", "input"}
+    assert not names & {"img", "iframe", "form", "object", "link", "svg", "input"}
     (html,) = [attrs for tag, attrs in page.tags if tag == "html"]
     assert html == {"lang": "en", "dir": "ltr"}
     assert page.title.endswith(" · Acme")
     assert page.text.count(" · Acme") == 0
     for attrs in (attrs for _, attrs in page.tags):
-        assert not [name for name in attrs if name.startswith("on") or name == "style"]
+        assert not [name for name in attrs if name.startswith("on") or name in ("style", "src")]
 
 
 def test_the_style_is_allowed_by_a_nonce_of_its_own() -> None:
@@ -136,6 +143,75 @@ def test_the_style_is_allowed_by_a_nonce_of_its_own() -> None:
         assert f"style-src 'nonce-{nonce}'" in response.headers["Content-Security-Policy"]
         nonces.append(nonce)
     assert nonces[0] != nonces[1]
+
+
+# Nothing has ended yet, or nobody is known who could wait for it.
+SILENT = {
+    *("connect", "connect, nameless", "connect, in a hurry", "connect, inside another app"),
+    *("finishing", "success, nameless, to be closed", "partial success, nameless, to be closed"),
+    *("expired, unknown", "already used, unknown", "too many", "not found", "bad return", "defect"),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_PAGE)
+def test_how_it_ended_is_a_hint_to_the_product_that_waits_and_to_nobody_else(name: str) -> None:
+    """One fixed line of script, which names the one origin that may hear it."""
+    response = EVERY_PAGE[name](PAGES)
+    page = Page(response)
+
+    scripts = [attrs for tag, attrs in page.tags if tag == "script"]
+
+    policy = response.headers["Content-Security-Policy"]
+    if name in SILENT:
+        assert scripts == []
+        assert "script-src" not in policy
+        return
+    (style,) = [attrs for tag, attrs in page.tags if tag == "style"]
+    (script,) = scripts
+    session_id = script.pop("data-session")
+    assert session_id is not None
+    assert is_session_id(session_id)
+    assert script == {"nonce": style["nonce"], "data-origin": "https://app.example.com"}
+    assert policy.endswith(f"; script-src 'nonce-{style['nonce']}'")
+    assert page.scripts == [
+        "const{session,origin}=document.currentScript.dataset;"
+        'window.opener?.postMessage({type:"tiktok-link",session},origin)'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ('https://app.example.com/"></script><svg onload=x>', "https://app.example.com"),
+        ("https://app.example.com?x='+alert(1)+'", "https://app.example.com"),
+        ("http://127.0.0.1:3002/#</script>", "http://127.0.0.1:3002"),
+        ('https://app.example.com"></script><svg onload=x>', None),
+        ("https://app.example.com@evil.example/", None),
+        ("https://app.example.com\\@evil.example/", None),
+        ("https://app.example.com\n.evil.example/", None),
+        ("https://*", None),
+        ("*", None),
+        ("//app.example.com/", None),
+        ("/", None),
+        ("javascript:alert(1)", None),
+        ("data:text/html,x", None),
+        ("null", None),
+    ],
+)
+def test_a_hint_goes_to_a_whole_origin_or_to_none(address: str, origin: str | None) -> None:
+    """The validator refuses most of these; the page does not rely on it."""
+    made = session(SessionStatus.FAILED, reason=SessionReason.USER_MISMATCH, return_url=address)
+
+    response = PAGES.of_session(made, COOKIES)
+
+    page = Page(response)
+    assert [attrs["data-origin"] for tag, attrs in page.tags if tag == "script"] == (
+        [origin] if origin else []
+    )
+    assert len(page.scripts) == bool(origin)
+    assert "</script" not in "".join(page.scripts)
+    assert not [tag for tag, _ in page.tags if tag == "svg"]
+    assert ("script-src" in response.headers["Content-Security-Policy"]) is bool(origin)
 
 
 @pytest.mark.parametrize("name", EVERY_PAGE)
@@ -350,10 +426,25 @@ def test_without_a_return_address_there_is_no_way_back() -> None:
     assert not [link for link in shown(session(return_url=None)).links if "://" in link]
 
 
-def test_the_last_minutes_are_told() -> None:
-    made = session(expires_at=NOON + timedelta(minutes=1, seconds=59))
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (1, "1 more minute."),
+        (119, "1 more minute."),
+        (120, "2 more minutes."),
+        (299, "4 more minutes."),
+        (300, None),
+        (7 * 86_400, None),
+    ],
+)
+def test_the_last_minutes_are_told(seconds: int, told: str | None) -> None:
+    """Rounded down: nobody is told of time that is not there, and the last one counts."""
+    made = session(expires_at=NOON + timedelta(seconds=seconds))
 
-    assert "This link works for 1 more minute." in shown(made, own=False).text
+    page = shown(made, own=False)
+
+    assert ("This link works for" in page.text) is (told is not None)
+    assert (told or "Continue with TikTok") in page.text
 
 
 IN_APP = [
@@ -695,6 +786,24 @@ def test_starting_again_in_another_browser_leads_past_the_page_that_names_the_ap
     assert not [link for link in page.links if link.startswith("/authorize")]
     assert f"/connect/{made.id}?anew=1" in page.links
     assert "You are linking TikTok to Acme" in shown(made, anew=True).text
+
+
+@pytest.mark.parametrize(
+    "made", [waiting(result_cookie="cookie"), _ELSEWHERE], ids=["parked", "not parked"]
+)
+def test_another_browser_is_given_the_address_for_the_one_that_started(made: LinkSession) -> None:
+    """The address that it shows already, of which no code is a part; while it is of use."""
+    page = shown(made)
+    copy = "Or copy this address and open it in the browser you started in:"
+
+    assert copy in page.text
+    assert page.links.count(f"/connect/{made.id}") == 2  # there, and as a full page in the fold
+    late = replace(PAGES, now=made.expires_at)
+    assert copy not in Page(late.of_session(made, COOKIES)).text
+    # There, it is the page with the button: what came back elsewhere says nothing of this browser.
+    other = Page(PAGES.of_session(made, {f"{COOKIE_PREFIX}87654321": "other"}))
+    assert "You are linking TikTok to Acme" in other.text
+    assert "completion_code" not in "".join(other.links)
 
 
 def test_a_redirect_is_a_clean_get() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.disguises import ORIGINS, candidates, origin_candidates
-from tiktok_linking.return_urls import is_allowed, is_origin, with_result
+from tiktok_linking.return_urls import is_allowed, is_origin, origin_of, with_result
 
 ORIGIN = ORIGINS[0]
 
@@ -49,6 +49,24 @@ STAYS = {
         "?https://evil.example/",
     ),
 }
+
+
+def test_the_origin_of_an_allowed_address_is_the_listed_one() -> None:
+    for url in candidates():
+        if is_allowed(url, ORIGINS):
+            assert url.startswith(origin_of(url) or "-")
+            assert origin_of(url) in ORIGINS, url
+
+
+def test_the_origin_of_anything_else_is_one_that_could_be_listed_or_none() -> None:
+    """A header and a message name it: never a star, a user, a path or half of a host."""
+    named = {origin_of(url) for url in candidates()}
+
+    assert None in named
+    assert all(is_origin(origin) for origin in named - {None} if origin)
+    for url in (None, "", "*", "null", f"{ORIGIN}@evil.example/", f"{ORIGIN}\\@evil.example/"):
+        assert origin_of(url) is None
+    assert origin_of(f"{ORIGIN}.evil.example/") == f"{ORIGIN}.evil.example"
 
 
 def test_of_all_disguises_only_those_are_allowed_that_stay() -> None:

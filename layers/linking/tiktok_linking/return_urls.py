@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 MOST_CHARACTERS = 2048
 _ALLOWED = re.compile(r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]+")
+_ADDRESS = re.compile(r"([a-z]+://[^/?#]*)")
 _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 # A host whose last label begins with a digit is an address, and browsers spell addresses anew.
@@ -40,6 +41,12 @@ def is_allowed(url: str, origins: tuple[str, ...]) -> bool:
         if rest != url and (rest == "" or rest[0] in "/?") and not rest.startswith("//"):
             return True
     return False
+
+
+def origin_of(url: str | None) -> str | None:
+    """The origin of an address, to be named in a header or a message; None where it has none."""
+    found = _ADDRESS.match(url or "")
+    return found[1] if found and is_origin(found[1]) else None
 
 
 def with_result(url: str, **result: str) -> str:

@@ -1,12 +1,14 @@
 """The frame of every page: its headers, its one style, and the policy that allows nothing else.
 
 Directions are logical (start, end), sizes follow the reader's font, colours follow the system.
-Nothing moves, so there is nothing to switch off for people who asked for less motion.
+Nothing moves, so there is nothing to switch off for people who asked for less motion. A page that
+says how an attempt ended has one line of script, for a product that waits; all else works without.
 """
 
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from html import escape
 
 from tiktok_linking.brand import Brand
@@ -25,6 +27,12 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), interest-cohort=()",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
+
+_TELL = (
+    "const{session,origin}=document.currentScript.dataset;"
+    'window.opener?.postMessage({type:"tiktok-link",session},origin)'
+)
+"""Always the same: what it tells stands in attributes, so nothing from outside becomes script."""
 
 LIGHT = {
     "bg": "#f6f6f7",
@@ -85,8 +93,26 @@ border-color:LinkText}a:focus-visible,summary:focus-visible{outline-color:Highli
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Who may have opened this window and waits: told that it is time to ask, and nothing else.
+
+    A window of any other origin hears nothing (RFC 9700 4.17).
+    """
+
+    origin: str
+    session_id: str
+
+
 def page(
-    status: int, *, title: str, body: str, app: str, language: Language, brand: Brand
+    status: int,
+    *,
+    title: str,
+    body: str,
+    app: str,
+    language: Language,
+    brand: Brand,
+    waiting: Waiting | None = None,
 ) -> Response:
     """One page. ``title`` and ``body`` are HTML, ``app`` is the name as it was given."""
     nonce = secrets.token_urlsafe(16)
@@ -98,9 +124,11 @@ def page(
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="robots" content="noindex">'
         f'<title>{title} · {name}</title><style nonce="{nonce}">{style(brand)}</style></head>'
-        f"<body><main>{logo}{body}</main></body></html>"
+        f"<body><main>{logo}{body}</main>{_tell(waiting, nonce)}</body></html>"
     )
     policy = f"{NOTHING_IS_LOADED}; style-src 'nonce-{nonce}'"
+    if waiting is not None:
+        policy += f"; script-src 'nonce-{nonce}'"
     if brand.logo:
         policy += "; img-src data:"  # the logo is in the page itself: still nobody is asked
     headers = HEADERS | {
@@ -108,6 +136,13 @@ def page(
         "Content-Security-Policy": policy,
     }
     return Response(status, html, headers)
+
+
+def _tell(waiting: Waiting | None, nonce: str) -> str:
+    if waiting is None:
+        return ""
+    to = f'data-origin="{escape(waiting.origin)}" data-session="{escape(waiting.session_id)}"'
+    return f'<script nonce="{nonce}" {to}>{_TELL}</script>'
 
 
 def style(brand: Brand) -> str:

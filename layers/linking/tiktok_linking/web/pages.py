@@ -1,4 +1,4 @@
-"""The few pages that a person sees, from one small template: no script, no third party.
+"""The few pages that a person sees, from one small template: no third party, no need of script.
 
 Texts follow one rule: a title, one sentence of cause, one thing to do; the catalogue has them in
 each language. Everything that came from outside is escaped here and nowhere else. Headers are the
@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 from tiktok_linking.accounts import Secret
 from tiktok_linking.brand import Brand
-from tiktok_linking.return_urls import with_result
+from tiktok_linking.return_urls import origin_of, with_result
 from tiktok_linking.sessions import MOST_ATTEMPTS, LinkSession, SessionReason, SessionStatus
 from tiktok_linking.web import frame
 from tiktok_linking.web.catalogue import Language, language_for
@@ -147,11 +147,8 @@ class Pages:
 
     def _in_app_hint(self, session: LinkSession, words: _Words) -> str:
         """A way out for those whom TikTok may bring back elsewhere; the button stays."""
-        address = f'<a href="/connect/{escape(session.id)}">{words.say("in_app.address")}</a>'
-        return (
-            f"<div class=note><p><b>{words.say('in_app.title')}</b></p>"
-            f"<p class=soft>{words.say('in_app.why')} {address}</p></div>"
-        )
+        title = f"<p><b>{words.say('in_app.title')}</b></p>"
+        return _to_copy(session, words, words.say("in_app.why"), title=title)
 
     def _success(self, session: LinkSession) -> Response:
         words = self._words(session)
@@ -179,7 +176,7 @@ class Pages:
             body += _or(url, words.say("partial.go_on"))
         else:
             body += _go(url, words.say("success.continue"))
-        return self._page(200, page, body, words)
+        return self._page(200, page, body, words, session)
 
     def _finishing(self, session: LinkSession) -> Response:
         words = self._words(session)
@@ -192,13 +189,15 @@ class Pages:
         """Back from TikTok in the right browser; the product has not finished yet."""
         words = self._words(session)
         body = _said(words, "step") + self._to_the_product(session, release, words)
-        return self._page(200, "step", body, words)
+        return self._page(200, "step", body, words, session)
 
     def _different_browser(self, session: LinkSession, release: Secret | None) -> Response:
         words = self._words(session)
         # Through the connect page: whoever starts here must read whose link this is.
         again = f"/connect/{session.id}?anew=1" if session.can_start(self.now) else None
         here = words.say("start_again_here")
+        # The address that this browser shows already: TikTok's code and ours are nowhere in it.
+        copy = _to_copy(session, words, words.say("elsewhere.copy")) if again else ""
         if release is not None:
             return self._problem(
                 400,
@@ -206,7 +205,8 @@ class Pages:
                 session,
                 why=words.say("elsewhere.continue"),
                 extra=self._to_the_product(session, release, words)
-                + (f'<a class=back href="{escape(again)}">{here}</a>' if again else ""),
+                + (f'<a class=back href="{escape(again)}">{here}</a>' if again else "")
+                + copy,
                 leads_back=False,
             )
         return self._problem(
@@ -214,7 +214,7 @@ class Pages:
             "elsewhere",
             session,
             why=words.say("elsewhere.go_back" if again else "elsewhere.only_back"),
-            extra=_go(again, here) if again else "",
+            extra=_go(again, here) + copy if again else "",
         )
 
     def _to_the_product(self, session: LinkSession, release: Secret, words: _Words) -> str:
@@ -301,9 +301,14 @@ class Pages:
             + _trouble(words, session)
             + f"<footer>{words.say('support_code', code=_isolated(self.request_id))}</footer>"
         )
-        return self._page(status, page, body, words)
+        return self._page(status, page, body, words, session)
 
-    def _page(self, status: int, page: str, body: str, words: _Words) -> Response:
+    def _page(
+        self, status: int, page: str, body: str, words: _Words, ended: LinkSession | None = None
+    ) -> Response:
+        """``ended``: the session whose attempt is over, for a product that waits for that."""
+        origin = origin_of(ended.return_url) if ended is not None else None
+        waiting = frame.Waiting(origin, ended.id) if origin and ended is not None else None
         response = frame.page(
             status,
             title=words.say(f"{page}.title"),
@@ -311,6 +316,7 @@ class Pages:
             app=self.app_name,
             language=words.language,
             brand=self.brand,
+            waiting=waiting,
         )
         if "/authorize?" not in body:
             return response
