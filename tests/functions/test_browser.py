@@ -12,7 +12,7 @@ import pytest
 
 from tests.fakes.aws import client
 from tests.fakes.loopback import Answer, hang_up
-from tests.functions.conftest import sessions
+from tests.functions.conftest import create_session, sessions
 from tests.functions.stack import (
     COOKIE,
     SESSION_ID,
@@ -22,6 +22,7 @@ from tests.functions.stack import (
     changed,
     event,
 )
+from tiktok_linking.callers import Caller
 from tiktok_linking.sessions import LinkSession, SessionReason, SessionStatus, session_key
 
 STATE = f"{session_key(SESSION_ID)}.{STATE_SECRET}"
@@ -411,6 +412,64 @@ def test_a_second_delivery_gives_the_first_result(
     assert {a["headers"]["Location"] for a in answers} == {
         f"https://app.example.com/settings?link_session={SESSION_ID}"
     }
+    assert person.stack.tiktok.received == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "title"),
+    [
+        ({"error": "access_denied"}, "You cancelled"),
+        ({"error": "access_denied", "error_type": "user_not_eligible"}, "TikTok did not allow"),
+        ({"error": "unauthorized_client", "error_type": "client_key"}, "This app is not set up"),
+        ({"error": "server_error"}, "TikTok had a problem"),
+        ({"code": "c"}, "A needed permission is off"),
+        ({"code": "d"}, "TikTok had a problem"),
+    ],
+)
+def test_reload_and_a_second_delivery_of_a_failure_change_nothing(
+    person: Browser, session: LinkSession, answer: dict[str, str], title: str
+) -> None:
+    told = person.go_to_tiktok()
+    said = {"c": Answer(person.stack.pair(scope="video.list")), "d": Answer({"error": "x"})}
+    person.stack.tiktok.script.extend([said[answer.get("code", "d")], Answer({})])
+    first = person.come_back(**answer, state=told["state"])
+    shown = person.open(f"/connect/{SESSION_ID}")
+    assert title in shown["body"]
+    asked, before = len(person.stack.tiktok.received), writes_nothing(person.stack)
+
+    for _ in range(3):
+        again = person.come_back(**answer, state=told["state"])
+        reloaded = person.open(f"/connect/{SESSION_ID}")
+
+        assert again["statusCode"] == 303
+        assert again["headers"]["Location"] == first["headers"]["Location"]
+        assert (reloaded["statusCode"], title in reloaded["body"]) == (shown["statusCode"], True)
+    assert len(person.stack.tiktok.received) == asked
+    assert writes_nothing(person.stack) == before
+
+
+def test_reload_of_a_page_that_nothing_leads_on_from_changes_nothing(
+    person: Browser, session: LinkSession
+) -> None:
+    def stays(path: str, status: int, title: str) -> None:
+        before = writes_nothing(person.stack)
+        for _ in range(3):
+            answer = person.open(path)
+            assert (answer["statusCode"], title in answer["body"]) == (status, True)
+        assert writes_nothing(person.stack) == before
+
+    stays("/connect/finished", 409, "This is already finished")
+    stays("/connect/ls_none", 404, "This link is not valid")
+    stays("/callback?code=c&state=old", 400, "This answer belongs to no link")
+    for _ in range(10):
+        person.go_to_tiktok()
+    stays(f"/connect/{SESSION_ID}?anew=1", 429, "Too many tries")
+    sessions().cancel(SESSION_ID, caller=Caller("backend"), now=person.stack.clock.now)
+    stays(f"/connect/{SESSION_ID}", 410, "This link was withdrawn")
+    person.stack.create_tables("SessionsTable")
+    create_session(person.stack)
+    person.stack.clock.advance(days=1)
+    stays(f"/connect/{SESSION_ID}", 410, "This link has expired")
     assert person.stack.tiktok.received == []
 
 
