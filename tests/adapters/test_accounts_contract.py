@@ -663,6 +663,7 @@ def due_ids(schedule: Schedule, *, now: datetime, limit: int = 100) -> list[str]
         while True:
             page = schedule.due(shard, now=now, limit=limit, after=after)
             found += [due.grant_id for due in page.items]
+            assert len(found) == len(set(found)), "a page came again"
             after = page.after
             if after is None:
                 break

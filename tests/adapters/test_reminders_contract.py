@@ -75,6 +75,7 @@ def test_pages_of_the_index_follow_one_another(accounts: Accounts, reminders: Re
             page = reminders.to_look_at(shard, today=FAR, limit=2, after=after)
             assert [x.day for x in page.items] == sorted(x.day for x in page.items)
             found += list(page.items)
+            assert len(found) == len(set(found)), "a page came again"
             after = page.after
             if after is None:
                 break
