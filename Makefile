@@ -80,6 +80,11 @@ test-ready: install
 	@local/provide_chromium.sh $(BIN)/python
 	@$(MAKE) --no-print-directory sbom || echo "==> the build failed: the tests of the package will fail and say so"
 
+.PHONY: picture
+picture: .venv/.ready .venv-aws/.ready ## Take the README's picture from a running world
+	@local/provide_chromium.sh $(BIN)/python
+	@$(BIN)/python -m tests.browser.picture
+
 .PHONY: test-iam
 test-iam: .venv/.ready .venv-aws/.ready ## Take each power from each function's role: what needs it must be denied (two minutes)
 	@$(BIN)/python -m pytest tests/template/test_powers.py tests/template/test_needed_powers.py tests/iam -m "iam or not iam"

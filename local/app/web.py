@@ -134,15 +134,22 @@ def create_app(settings: Settings) -> Flask:
         )
         return page, status
 
+    def did_not_work(text: str, support_code: str = "") -> ResponseReturnValue:
+        if request.method == "POST" and "mode" not in request.form:
+            # Told on the list: somebody who reloads a form's answer would send the form again.
+            flash(f"{text} Support code: {support_code}" if support_code else text, "bad")
+            return redirect(url_for("dashboard"), 303)
+        return sorry(text, 502, support_code)
+
     @app.errorhandler(StackRefused)
     def explain_refusal(refusal: StackRefused) -> ResponseReturnValue:
         text = WHO_ACTS.get(refusal.action_by, "Please tell Acme support.")
-        return sorry(text, 502, refusal.request_id)
+        return did_not_work(text, refusal.request_id)
 
     @app.errorhandler(StackUnreachable)
     @app.errorhandler(requests.RequestException)
     def explain_outage(_: Exception) -> ResponseReturnValue:
-        return sorry("A service could not be reached. Please try again in a few minutes.", 502)
+        return did_not_work("A service could not be reached. Please try again in a few minutes.")
 
     @app.errorhandler(400)
     def explain_stale_form(_: Exception) -> ResponseReturnValue:

@@ -75,6 +75,12 @@ def consent_pages(tiktok: TikTok) -> Blueprint:
         except CallbackRefused as refused:
             return _sent_to(tiktok.send_back(asked, refused.reason))
 
+    @pages.after_request
+    def add_opener_policy(answer: Response) -> Response:
+        if policy := tiktok.settings.opener_policy:
+            answer.headers["Cross-Origin-Opener-Policy"] = policy
+        return answer
+
     return pages
 
 

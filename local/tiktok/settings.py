@@ -114,6 +114,9 @@ class Settings:
     state_on_error: str = _one_of("echo", "empty", "absent")
     # assumed: a new browser is taken to be logged in as the first user. required: it logs in first.
     login: str = _one_of("assumed", "required")
+    # Cross-Origin-Opener-Policy of its pages, none if empty. Where a policy is set, a page that
+    # opened TikTok in a pop-up takes that window for closed. No page says whether TikTok sets one.
+    opener_policy: str = _one_of("", "same-origin", "same-origin-allow-popups")
 
     # Real milliseconds that every API answer takes, before anything is decided.
     latency_ms: int = _whole(0, least=0, most=60_000)

@@ -25,14 +25,8 @@ def chromium() -> str:
     pytest.fail(f"these tests need Chromium: none of {', '.join(CHROMIUM_NAMES)} is on PATH")
 
 
-@pytest.fixture(scope="session")
-def base_url() -> None:
-    """Replaces pytest-playwright's, which pytest 9 warns of: a session fixture in a class."""
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args() -> dict[str, Any]:
-    """Replaces pytest-playwright's: no sandbox for root in a container, and no talk of its own."""
+def launch_args() -> dict[str, Any]:
+    """How it is launched: no sandbox for root in a container, and no talk of its own."""
     return {
         "executable_path": chromium(),
         "args": [
@@ -45,6 +39,17 @@ def browser_type_launch_args() -> dict[str, Any]:
             "--no-first-run",
         ],
     }
+
+
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """Replaces pytest-playwright's, which pytest 9 warns of: a session fixture in a class."""
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    """Replaces pytest-playwright's."""
+    return launch_args()
 
 
 @pytest.fixture

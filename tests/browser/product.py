@@ -12,8 +12,8 @@ from tests.flows.journey import Journey
 class Product:
     """One person's way through the sample product."""
 
-    def __init__(self, journey: Journey, page: Page, user: str) -> None:
-        self.url = journey.world.endpoints["app"]
+    def __init__(self, journey: Journey, page: Page, user: str, *, url: str = "") -> None:
+        self.url = url or journey.world.endpoints["app"]
         self.page = page
         self.user = user
 
@@ -30,6 +30,13 @@ class Product:
     def go_to_tiktok(self) -> None:
         self.start_connecting()
         continue_to_tiktok(self.page)
+
+    def open_pop_up(self) -> Page:
+        """Press the second button and get the window that opens, on the stack's page."""
+        with self.page.expect_popup() as opened:
+            self.page.get_by_role("button", name="Connect in a pop-up").click()
+        expect(heading(opened.value)).to_have_text("Connect your TikTok account")
+        return opened.value
 
     def account(self, name: str) -> Locator:
         return self.page.get_by_role("article", name=name)

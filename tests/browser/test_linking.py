@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from local.testing import WorldHandle
 from tests.browser.product import Product, authorize, continue_to_tiktok, heading
+from tests.browser.test_pages import overflow, violations
 from tests.docs.reading import Document
 from tests.flows.journey import Journey, query_of
 
@@ -199,21 +199,67 @@ def test_nothing_is_asked_of_strangers(journey: Journey, product: Product, ada: 
     assert said == [], "a policy of ours stops something of our own pages"
 
 
-def test_two_tabs_may_finish_in_any_order(
-    journey: Journey, product: Product, new_person: Callable[..., str], context: BrowserContext
+def reach(page: Page, role: Literal["button", "combobox", "link", "textbox"], name: str) -> None:
+    """Go there by Tab alone, and see that one can see where one is."""
+    wanted = page.get_by_role(role, name=name)
+    wanted.wait_for()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if wanted.evaluate("one => one.getRootNode().activeElement === one"):
+            assert wanted.evaluate("one => getComputedStyle(one).outlineStyle") == "solid", name
+            return
+    pytest.fail(f"no way to {name} by Tab")
+
+
+def test_the_whole_way_by_keyboard_alone(
+    journey: Journey, page: Page, end_user: str, new_person: Callable[..., str]
 ) -> None:
-    one, two = new_person("First Tab"), new_person("Second Tab")
-    other = Product(journey, context.new_page(), product.user)
-    other.page.goto(product.url)
+    product = Product(journey, page, end_user)
+    name = f"Zora{new_person()}"  # a name that can be typed ahead
+    new_person(name)
+    page.goto(product.url)
+    reach(page, "textbox", "User name")
+    page.keyboard.type(end_user)
+    page.keyboard.press("Enter")
+    reach(page, "button", "Connect TikTok")
+    page.keyboard.press("Enter")
+    reach(page, "link", "Continue with TikTok")
+    page.keyboard.press("Enter")
+    reach(page, "combobox", "Account")
+    page.keyboard.type(name)
+    reach(page, "button", "Authorize")
+    page.keyboard.press("Enter")
+    expect(product.account(name)).to_contain_text("Active")
 
-    product.go_to_tiktok()
-    other.go_to_tiktok()
-    authorize(other.page, two)
-    expect(other.account("Second Tab")).to_contain_text("Active")
-    authorize(product.page, one)
+    reach(page, "button", "Disconnect")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Keep it connected")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
 
-    expect(product.account("First Tab")).to_contain_text("Active")
-    expect(product.account("Second Tab")).to_contain_text("Active")
+    expect(product.nothing_connected()).to_be_visible()
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["first first", "second first"])
+def test_two_tabs_may_finish_in_any_order(
+    journey: Journey,
+    product: Product,
+    new_person: Callable[..., str],
+    context: BrowserContext,
+    first: int,
+) -> None:
+    tabs = [product, Product(journey, context.new_page(), product.user)]
+    people = [new_person("First Tab"), new_person("Second Tab")]
+    tabs[1].page.goto(product.url)
+    for tab in tabs:
+        tab.go_to_tiktok()
+
+    for number in (first, 1 - first):
+        authorize(tabs[number].page, people[number])
+        expect(tabs[number].notice()).to_contain_text("TikTok connected.")
+
+    for name in ("First Tab", "Second Tab"):
+        expect(tabs[1 - first].account(name)).to_contain_text("Active")
 
 
 def test_another_browser_cannot_finish(
@@ -255,28 +301,6 @@ def test_another_user_in_another_browser_gets_nothing(
     assert journey.backend.accounts_of(product.user) == []
     assert journey.backend.accounts_of("somebody else") == []
     other.context.close()
-
-
-def test_where_the_products_login_decides(
-    world_factory: Callable[..., AbstractContextManager[WorldHandle]], page: Page, shoot: Shoot
-) -> None:
-    with world_factory(COMPLETION="app") as world:
-        journey = Journey(world)
-        person = journey.tiktok.control(
-            "POST", "/users", {"user": "person_ada", "display_name": "Ada Lovelace"}
-        )["user"]
-        product = Product(journey, page, "ada")
-        product.sign_in()
-        product.go_to_tiktok()
-
-        authorize(page, person)
-
-        expect(page).to_have_url(product.url + "/")
-        expect(product.account("Ada Lovelace")).to_contain_text("Active")
-        shoot(page, "completed-by-the-product")
-        visited = page.context.new_cdp_session(page).send("Page.getNavigationHistory")
-        addresses = [entry["url"] for entry in visited["entries"]]
-        assert not any("code=" in address for address in addresses)
 
 
 @pytest.mark.parametrize(
@@ -349,10 +373,7 @@ class TestInAPopUp:
 
     def test_connecting(self, product: Product, ada: str, shoot: Shoot) -> None:
         page = product.page
-        with page.expect_popup() as opened:
-            page.get_by_role("button", name="Connect in a pop-up").click()
-        pop_up = opened.value
-        expect(heading(pop_up)).to_have_text("Connect your TikTok account")
+        pop_up = product.open_pop_up()
         expect(product.notice()).to_contain_text("Continue in the window that has opened.")
         shoot(page, "waiting")
         shoot(pop_up, "pop-up")
@@ -366,26 +387,19 @@ class TestInAPopUp:
         expect(page).to_have_url(product.url + "/")
 
     def test_cancelling(self, product: Product) -> None:
-        page = product.page
-        with page.expect_popup() as opened:
-            page.get_by_role("button", name="Connect in a pop-up").click()
-        continue_to_tiktok(opened.value)
+        pop_up = product.open_pop_up()
+        continue_to_tiktok(pop_up)
 
-        with opened.value.expect_event("close"):
-            opened.value.get_by_role("button", name="Cancel").click()
+        with pop_up.expect_event("close"):
+            pop_up.get_by_role("button", name="Cancel").click()
 
         expect(product.notice()).to_contain_text("You cancelled. Nothing was connected.")
 
     def test_closing_the_window(self, product: Product, shoot: Shoot) -> None:
-        page = product.page
-        with page.expect_popup() as opened:
-            page.get_by_role("button", name="Connect in a pop-up").click()
-        expect(heading(opened.value)).to_have_text("Connect your TikTok account")
+        product.open_pop_up().close()
 
-        opened.value.close()
-
-        expect(product.notice()).to_contain_text("The window was closed.")
-        shoot(page, "closed")
+        expect(product.notice()).to_contain_text("If its window is closed, start again.")
+        shoot(product.page, "closed")
 
     def test_a_blocked_window_becomes_the_full_page(self, product: Product, ada: str) -> None:
         page = product.page
@@ -456,7 +470,8 @@ class TestLook:
         expect(product.account("Katherine Johnson")).to_contain_text("Needs reconnecting")
 
         shoot(page, f"accounts-{scheme}-{width}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert overflow(page) <= 0
+        assert violations(page) == []
         product.start_connecting()
         shoot(page, f"connect-page-{scheme}-{width}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert overflow(page) <= 0

@@ -49,10 +49,10 @@ class Document:
         """The rows of all tables, without their heads."""
         rows: list[Row] = []
         lines = self.without_blocks().splitlines()
-        for before, line in zip(["", *lines], lines, strict=False):
+        around = zip(["", *lines], lines, [*lines[1:], ""], strict=False)
+        for before, line, following in around:
             if not line.startswith("|") or re.fullmatch(r"[|:\- ]+", line):
                 continue
-            following = lines[lines.index(line) + 1] if line in lines else ""
             is_head = not before.startswith("|") and bool(re.fullmatch(r"[|:\- ]+", following))
             if not is_head:
                 rows.append([cell.strip() for cell in line.strip().strip("|").split("|")])

@@ -170,6 +170,8 @@ def test_a_link_that_is_lost_can_be_reconnected(product: Product, person: str) -
     product.journey.world.advance(hours=3)
     refused = product.browser.press(product.home(), "Fetch my profile")
     assert "connect this TikTok account again" in refused.text
+    assert "Support code" in refused.text
+    assert (refused.status, refused.url) == (200, product.url + "/")  # a reload sends no form again
 
     page = product.home()
     assert "Needs reconnecting" in page.text

@@ -5,7 +5,8 @@ import "/scripts/tiktok-accounts.js";
 
 const SAID = {
   opened: "Continue in the window that has opened.",
-  window_closed: "The window was closed. Waiting a moment for TikTok…",
+  // Or out of sight: a policy of TikTok's pages may hide it from this page.
+  window_closed: "Waiting for TikTok… If its window is closed, start again.",
   still_waiting: "Nothing was heard of it yet. You can try again.",
   status_unreachable: "The connection service cannot be reached. Still trying…",
   user_mismatch: "This was started for another Acme account. Nothing was connected.",

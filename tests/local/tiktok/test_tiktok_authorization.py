@@ -81,6 +81,17 @@ def test_the_consent_page_says_what_it_is_and_needs_no_script(client: Client) ->
     assert page.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize("policy", ["same-origin", "same-origin-allow-popups", ""])
+def test_its_pages_and_redirects_have_the_opener_policy_that_is_set(
+    client: Client, policy: str
+) -> None:
+    client.tiktok.settings(opener_policy=policy)
+    url = client.authorize_url()
+
+    for answer in (client.get(url), client.answer(url), client.get(client.authorize_url(scope=""))):
+        assert answer.headers.get("Cross-Origin-Opener-Policy", "") == policy
+
+
 def test_text_from_the_app_is_escaped(client: Client) -> None:
     client.tiktok.tiktok.change_app("default", {"title": "<b>Acme & Sons</b>"})
 

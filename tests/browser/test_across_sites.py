@@ -1,0 +1,188 @@
+"""Linking where product, stack and TikTok are three sites, as a browser tells sites apart.
+
+Elsewhere they are three ports of one host, and ports part no sites: every cookie would come along.
+Here the product is 127.0.0.1, the stack link.localhost and TikTok localhost, and completing is left
+to the product's login, which is for every product with more than one user.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Page, Playwright, expect
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Response
+
+from local.app.__main__ import QuietRequestHandler
+from local.app.settings import Settings
+from local.app.web import create_app
+from local.testing import WorldHandle, free_ports
+from local.tiktok import TikTokServer
+from tests.browser.product import Product, authorize, continue_to_tiktok, heading
+from tests.flows.journey import Journey
+
+pytestmark = pytest.mark.browser
+
+Shoot = Callable[[Page, str], None]
+CLIENT_KEY, CLIENT_SECRET = "awacrosssites", "secret-across-sites"
+
+
+@dataclass
+class Sites:
+    """The three, and the one header that is tried on two of them."""
+
+    journey: Journey
+    tiktok: TikTokServer
+    product_url: str
+    product_policy: str = ""
+
+    def product(self, page: Page) -> Product:
+        """The product with somebody signed in whom nobody has seen before."""
+        product = Product(self.journey, page, f"u_{secrets.token_hex(4)}", url=self.product_url)
+        product.sign_in()
+        return product
+
+    def new_person(self) -> str:
+        """A new TikTok user, Ada Lovelace by her display name."""
+        name = f"person_{secrets.token_hex(4)}"
+        self.tiktok.add_user(name, "Ada Lovelace")
+        return name
+
+
+@pytest.fixture(scope="module")
+def all_sites(
+    world_factory: Callable[..., AbstractContextManager[WorldHandle]],
+) -> Iterator[Sites]:
+    ports, app_port = free_ports(), free_ports()["APP_PORT"]
+    stack = f"http://link.localhost:{ports['GATEWAY_PORT']}"
+    registered = {
+        "name": "across sites",
+        "client_key": CLIENT_KEY,
+        "client_secret": CLIENT_SECRET,
+        "platform": "web",
+        "redirect_uris": [f"{stack}/callback"],
+        "scopes": ["user.info.basic", "user.info.profile", "user.info.stats", "video.list"],
+        "title": "Acme",
+        "any_redirect": True,
+    }
+    with TikTokServer([registered]) as tiktok:
+        settings = {"COMPLETION": "app", "PUBLIC_BASE_URL": stack}
+        with world_factory(
+            **ports,
+            **settings,
+            RETURN_ORIGINS=f"http://127.0.0.1:{app_port}",
+            TIKTOK_AUTHORIZE_URL=tiktok.authorize_url.replace("127.0.0.1", "localhost"),
+            TIKTOK_API_BASE_URL=tiktok.base_url,
+            TIKTOK_CLIENT_KEY=CLIENT_KEY,
+            TIKTOK_CLIENT_SECRET=CLIENT_SECRET,
+        ) as world:
+            of_product = Settings.from_env(
+                {**settings, "APP_PORT": app_port, "GATEWAY_URL": world.endpoints["gateway"]}
+            )
+            sites = Sites(Journey(world), tiktok, of_product.origin)
+            with serving(of_product, sites):
+                yield sites
+
+
+@contextmanager
+def serving(settings: Settings, sites: Sites) -> Iterator[None]:
+    """Serve the sample product as it is, with a header that its own server would add."""
+    app = create_app(settings)
+
+    @app.after_request
+    def add_opener_policy(answer: Response) -> Response:
+        if sites.product_policy:
+            answer.headers["Cross-Origin-Opener-Policy"] = sites.product_policy
+        return answer
+
+    server = make_server(
+        "127.0.0.1", settings.port, app, threaded=True, request_handler=QuietRequestHandler
+    )
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def sites(all_sites: Sites) -> Iterator[Sites]:
+    yield all_sites
+    all_sites.product_policy = ""
+    all_sites.tiktok.settings(opener_policy="")
+
+
+@pytest.mark.parametrize(
+    ("product_policy", "tiktok_policy"),
+    [
+        ("", ""),
+        ("", "same-origin"),
+        ("", "same-origin-allow-popups"),
+        ("same-origin", ""),
+        ("same-origin", "same-origin"),
+    ],
+    ids=["none", "TikTok", "TikTok, pop-ups", "product", "both"],
+)
+def test_the_page_shows_the_account_under_every_opener_policy(
+    sites: Sites, page: Page, shoot: Shoot, product_policy: str, tiktok_policy: str
+) -> None:
+    sites.product_policy = product_policy
+    sites.tiktok.settings(opener_policy=tiktok_policy)
+    product = sites.product(page)
+    pop_up = product.open_pop_up()
+    continue_to_tiktok(pop_up)
+    # Else nothing would be tried: a policy cuts the tie between the two windows.
+    assert pop_up.evaluate("opener === null") is bool(product_policy or tiktok_policy)
+
+    authorize(pop_up, sites.new_person())
+
+    expect(product.notice()).to_contain_text("TikTok connected.")
+    expect(product.account("Ada Lovelace")).to_contain_text("Active")
+    expect(page).to_have_url(product.url + "/")
+    print("closed", pop_up.is_closed())
+
+
+def test_where_the_products_login_decides(sites: Sites, page: Page, shoot: Shoot) -> None:
+    product = sites.product(page)
+    product.go_to_tiktok()
+
+    authorize(page, sites.new_person())
+
+    expect(page).to_have_url(product.url + "/")
+    expect(product.account("Ada Lovelace")).to_contain_text("Active")
+    shoot(page, "completed-by-the-product")
+    visited = page.context.new_cdp_session(page).send("Page.getNavigationHistory")
+    addresses = [entry["url"] for entry in visited["entries"]]
+    assert not any("code=" in address for address in addresses)
+
+
+@pytest.mark.parametrize("java_script", [True, False], ids=["with a script", "without"])
+class TestOnAPhone:
+    """A small touch screen: the full page is chosen, and leads back."""
+
+    @pytest.fixture
+    def browser_context_args(self, playwright: Playwright, java_script: bool) -> dict[str, object]:
+        return {**playwright.devices["Pixel 7"], "java_script_enabled": java_script}
+
+    def test_the_whole_way(self, sites: Sites, page: Page, shoot: Shoot, java_script: bool) -> None:
+        product = sites.product(page)
+        way = "Connect in a pop-up" if java_script else "Connect TikTok"
+        page.get_by_role("button", name=way).tap()
+        expect(heading(page)).to_have_text("Connect your TikTok account")
+        shoot(page, "connect-page")
+        continue_to_tiktok(page)
+        shoot(page, "consent")
+
+        authorize(page, sites.new_person())
+
+        expect(page).to_have_url(product.url + "/")
+        expect(product.notice()).to_contain_text("TikTok connected.")
+        expect(product.account("Ada Lovelace")).to_contain_text("Active")
+        assert len(page.context.pages) == 1
+        shoot(page, "back-in-the-product")
