@@ -17,6 +17,7 @@ BROWSER_FILES = {name: _STATIC / name for name in ("connect.js", "tiktok-account
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    host: str
     port: int
     gateway_url: str
     link_pages_url: str
@@ -27,7 +28,7 @@ class Settings:
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def stack(self) -> LinkingClient:
         """The stack, with the product's own AWS credentials."""
@@ -37,6 +38,7 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
         gateway_url = env.get("GATEWAY_URL") or "http://127.0.0.1:3000"
         return cls(
+            host=env.get("APP_HOST") or "127.0.0.1",
             port=int(env.get("APP_PORT") or "3002"),
             gateway_url=gateway_url,
             link_pages_url=env.get("PUBLIC_BASE_URL") or gateway_url,

@@ -114,8 +114,9 @@ class Settings:
     state_on_error: str = _one_of("echo", "empty", "absent")
     # assumed: a new browser is taken to be logged in as the first user. required: it logs in first.
     login: str = _one_of("assumed", "required")
-    # Cross-Origin-Opener-Policy of its pages, none if empty. Where a policy is set, a page that
-    # opened TikTok in a pop-up takes that window for closed. No page says whether TikTok sets one.
+    # Cross-Origin-Opener-Policy of its pages, none if empty. With one, a page that opened TikTok in
+    # a pop-up takes that window for closed, and no message comes back. Products wait for such
+    # messages [field], so none seems to be set; no page of TikTok's promises that.
     opener_policy: str = _one_of("", "same-origin", "same-origin-allow-popups")
 
     # Real milliseconds that every API answer takes, before anything is decided.

@@ -1,7 +1,7 @@
 """Linking where product, stack and TikTok are three sites, as a browser tells sites apart.
 
 Elsewhere they are three ports of one host, and ports part no sites: every cookie would come along.
-Here the product is 127.0.0.1, the stack link.localhost and TikTok localhost, and completing is left
+Here the product is app.localhost, the stack localhost and TikTok 127.0.0.1, and completing is left
 to the product's login, which is for every product with more than one user.
 """
 
@@ -59,34 +59,34 @@ def all_sites(
     world_factory: Callable[..., AbstractContextManager[WorldHandle]],
 ) -> Iterator[Sites]:
     ports, app_port = free_ports(), free_ports()["APP_PORT"]
-    stack = f"http://link.localhost:{ports['GATEWAY_PORT']}"
+    stack = f"http://localhost:{ports['GATEWAY_PORT']}"
+    both = {"COMPLETION": "app", "PUBLIC_BASE_URL": stack}
     registered = {
         "name": "across sites",
         "client_key": CLIENT_KEY,
         "client_secret": CLIENT_SECRET,
-        "platform": "web",
+        "platform": "desktop",
         "redirect_uris": [f"{stack}/callback"],
         "scopes": ["user.info.basic", "user.info.profile", "user.info.stats", "video.list"],
         "title": "Acme",
-        "any_redirect": True,
     }
-    with TikTokServer([registered]) as tiktok:
-        settings = {"COMPLETION": "app", "PUBLIC_BASE_URL": stack}
-        with world_factory(
+    with (
+        TikTokServer([registered]) as tiktok,
+        world_factory(
             **ports,
-            **settings,
-            RETURN_ORIGINS=f"http://127.0.0.1:{app_port}",
-            TIKTOK_AUTHORIZE_URL=tiktok.authorize_url.replace("127.0.0.1", "localhost"),
+            **both,
+            RETURN_ORIGINS=f"http://app.localhost:{app_port}",
+            TIKTOK_AUTHORIZE_URL=tiktok.authorize_url,
             TIKTOK_API_BASE_URL=tiktok.base_url,
             TIKTOK_CLIENT_KEY=CLIENT_KEY,
             TIKTOK_CLIENT_SECRET=CLIENT_SECRET,
-        ) as world:
-            of_product = Settings.from_env(
-                {**settings, "APP_PORT": app_port, "GATEWAY_URL": world.endpoints["gateway"]}
-            )
-            sites = Sites(Journey(world), tiktok, of_product.origin)
-            with serving(of_product, sites):
-                yield sites
+        ) as world,
+    ):
+        own = {"APP_HOST": "app.localhost", "APP_PORT": app_port}
+        settings = Settings.from_env({**both, **own, "GATEWAY_URL": world.endpoints["gateway"]})
+        sites = Sites(Journey(world), tiktok, settings.origin)
+        with serving(settings, sites):
+            yield sites
 
 
 @contextmanager
@@ -134,25 +134,25 @@ def test_the_page_shows_the_account_under_every_opener_policy(
 ) -> None:
     sites.product_policy = product_policy
     sites.tiktok.settings(opener_policy=tiktok_policy)
-    product = sites.product(page)
+    product, ada = sites.product(page), sites.new_person()
     pop_up = product.open_pop_up()
     continue_to_tiktok(pop_up)
     # Else nothing would be tried: a policy cuts the tie between the two windows.
     assert pop_up.evaluate("opener === null") is bool(product_policy or tiktok_policy)
 
-    authorize(pop_up, sites.new_person())
+    with pop_up.expect_event("close"):
+        authorize(pop_up, ada)
 
     expect(product.notice()).to_contain_text("TikTok connected.")
     expect(product.account("Ada Lovelace")).to_contain_text("Active")
     expect(page).to_have_url(product.url + "/")
-    print("closed", pop_up.is_closed())
 
 
 def test_where_the_products_login_decides(sites: Sites, page: Page, shoot: Shoot) -> None:
-    product = sites.product(page)
+    product, ada = sites.product(page), sites.new_person()
     product.go_to_tiktok()
 
-    authorize(page, sites.new_person())
+    authorize(page, ada)
 
     expect(page).to_have_url(product.url + "/")
     expect(product.account("Ada Lovelace")).to_contain_text("Active")
@@ -171,7 +171,7 @@ class TestOnAPhone:
         return {**playwright.devices["Pixel 7"], "java_script_enabled": java_script}
 
     def test_the_whole_way(self, sites: Sites, page: Page, shoot: Shoot, java_script: bool) -> None:
-        product = sites.product(page)
+        product, ada = sites.product(page), sites.new_person()
         way = "Connect in a pop-up" if java_script else "Connect TikTok"
         page.get_by_role("button", name=way).tap()
         expect(heading(page)).to_have_text("Connect your TikTok account")
@@ -179,7 +179,7 @@ class TestOnAPhone:
         continue_to_tiktok(page)
         shoot(page, "consent")
 
-        authorize(page, sites.new_person())
+        authorize(page, ada)
 
         expect(page).to_have_url(product.url + "/")
         expect(product.notice()).to_contain_text("TikTok connected.")

@@ -39,6 +39,16 @@ def test_files_that_are_named_exist(document: Document) -> None:
 
 
 @by_name
+def test_pictures_are_light_and_told_in_words(document: Document) -> None:
+    for words, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", document.text):
+        picture = (document.path.parent / target).read_bytes()
+
+        assert picture.startswith(b"\x89PNG"), target
+        assert len(picture) < 120_000, target
+        assert len(words) > 40, target
+
+
+@by_name
 def test_no_path_of_one_machine_is_mentioned(document: Document) -> None:
     found = re.findall(r"(?:/work|/root|/home/\w+|/tmp|/Users/\w+)/\S*", document.text)
 
