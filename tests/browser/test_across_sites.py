@@ -174,12 +174,14 @@ class TestOnAPhone:
 
     def test_the_whole_way(self, sites: Sites, page: Page, shoot: Shoot, java_script: bool) -> None:
         product, ada = sites.product(page), sites.new_person()
-        way = "Connect in a pop-up" if java_script else "Connect TikTok"
-        page.get_by_role("button", name=way).tap()
+        button, seen = (
+            ("Connect in a pop-up", "script") if java_script else ("Connect TikTok", "no-script")
+        )
+        page.get_by_role("button", name=button).tap()
         expect(heading(page)).to_have_text("Connect your TikTok account")
-        shoot(page, "connect-page")
+        shoot(page, f"{seen}-connect-page")
         continue_to_tiktok(page)
-        shoot(page, "consent")
+        shoot(page, f"{seen}-consent")
 
         authorize(page, ada)
 
@@ -187,4 +189,4 @@ class TestOnAPhone:
         expect(product.notice()).to_contain_text("TikTok connected.")
         expect(product.account("Ada Lovelace")).to_contain_text("Active")
         assert len(page.context.pages) == 1
-        shoot(page, "back-in-the-product")
+        shoot(page, f"{seen}-back-in-the-product")
