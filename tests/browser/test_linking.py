@@ -472,6 +472,21 @@ class TestLook:
         shoot(page, f"accounts-{scheme}-{width}")
         assert overflow(page) <= 0
         assert violations(page) == []
+        if width == 320:
+            self.look_at_the_small_pages(product, f"/accounts/{gone}/disconnect")
         product.start_connecting()
         shoot(page, f"connect-page-{scheme}-{width}")
         assert overflow(page) <= 0
+
+    def look_at_the_small_pages(self, product: Product, *paths: str) -> None:
+        """Those that have one form or one sentence."""
+        page = product.page
+        for path in (*paths, "/nowhere"):
+            page.goto(product.url + path)
+            assert overflow(page) <= 0
+            assert violations(page) == [], path
+        page.get_by_role("button", name="Sign out").click()
+        expect(heading(page)).to_have_text("Sign in to Acme")
+        assert overflow(page) <= 0
+        assert violations(page) == []
+        product.sign_in()
