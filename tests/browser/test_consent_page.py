@@ -135,13 +135,12 @@ def test_somebody_who_is_not_logged_in_logs_in_first(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1280])
 class TestLook:
-    """Each page in both colours, on the narrowest screen and a wide one, without a script."""
+    """Each page in both colours, on the narrowest screen, without a script."""
 
     @pytest.fixture
-    def browser_context_args(self, scheme: str, width: int) -> dict[str, object]:
-        return {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+    def browser_context_args(self, scheme: str) -> dict[str, object]:
+        return {"color_scheme": scheme, "viewport": {"width": 320, "height": 800}}
 
     def test_each_page_of_the_simulation(
         self,
@@ -150,7 +149,6 @@ class TestLook:
         page: Page,
         shoot: Callable[[Page, str], None],
         scheme: str,
-        width: int,
     ) -> None:
         ways = {
             "consent": ("assumed", url),
@@ -167,4 +165,4 @@ class TestLook:
             assert page.locator("script, img, svg").count() == 0
             assert overflow(page) <= 0
             assert violations(page) == [], name
-            shoot(page, f"{name}-{scheme}-{width}")
+            shoot(page, f"{name}-{scheme}")
