@@ -168,12 +168,13 @@ class TokenSealing:
     def envelope(self, *, registration: str, open_id: str, now: datetime) -> Envelope:
         """See ports.Sealing."""
         epoch = self._epoch(now)
-        pair_id = secrets.token_bytes(16)
-        access, refresh = (
-            self._sealer(name, epoch, (registration, open_id), pair_id)
-            for name in ("access", "refresh")
+        drawn = secrets.token_bytes(16 + 12 + 12)  # at once: each draw is a call of the kernel
+        pair_id, place = drawn[:16], (registration, open_id)
+        return Envelope(
+            pair_id,
+            self._sealer("access", epoch, place, pair_id, drawn[16:28]),
+            self._sealer("refresh", epoch, place, pair_id, drawn[28:]),
         )
-        return Envelope(pair_id, access, refresh)
 
     def seal_pair(self, answer: TokenAnswer, *, registration: str, now: datetime) -> SealedPair:
         """See ports.Sealing."""
@@ -191,8 +192,8 @@ class TokenSealing:
     def seal_code(self, code: Secret, state: State, *, now: datetime) -> bytes:
         """See ports.Sealing."""
         place = (state.session_key, state.attempt_key)
-        sealer = self._sealer(PARKED_CODE, self._epoch(now), place, _code_id(state.attempt_key))
-        return sealer.seal(code)
+        name, nonce = _code_id(state.attempt_key), secrets.token_bytes(12)
+        return self._sealer(PARKED_CODE, self._epoch(now), place, name, nonce).seal(code)
 
     def open_code(self, sealed: bytes, *, session_key: str, attempt_key: str) -> Secret:
         """See ports.Sealing."""
@@ -202,13 +203,14 @@ class TokenSealing:
     def _epoch(self, now: datetime) -> int:
         return max(0, (now - _EPOCH_START) // self._epoch_length)
 
-    def _sealer(self, name: str, epoch: int, place: tuple[str, str], pair_id: bytes) -> _Sealer:
+    def _sealer(
+        self, name: str, epoch: int, place: tuple[str, str], pair_id: bytes, nonce: bytes
+    ) -> _Sealer:
         # After ``prepare`` its epoch serves, should a boundary lie between the two calls.
         key = self._keys.held(name, epoch)
         if key is None:
             epoch -= 1
             key = self._keys.held(name, epoch) or self._keys.load(name, epoch, create=True)
-        nonce = secrets.token_bytes(12)
         return _Sealer(
             cipher=AESGCM(_record_key(key, name, pair_id)),
             nonce=nonce,
