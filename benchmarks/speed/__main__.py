@@ -28,7 +28,7 @@ ROUNDS = 5
 COUNT = 40
 """Links and hand-outs measured in one process."""
 RENEWALS = 80
-SHARED_ROUNDS = 3
+SHARED_ROUNDS = 2
 """Fewer of cold starts with a part of a core, which are slow by design."""
 
 _began = time.monotonic()
@@ -77,7 +77,7 @@ def measure(build: Path, python: Path, rounds: int, count: int) -> Figures:
                 say(f"round {number + 1} of {rounds}: links and tokens")
                 _warm(figures, people, stage, places, count)
             for number in range(min(rounds, SHARED_ROUNDS)):
-                say(f"round {number + 1} of {SHARED_ROUNDS}: cold starts by memory")
+                say(f"round {number + 1} of {min(rounds, SHARED_ROUNDS)}: cold starts by memory")
                 _by_memory(figures, people, stage, places)
         figures.add("sealing", OURS, others.sealing(people, 3000))
     _renewals(figures, python, rounds)
