@@ -1,8 +1,8 @@
 """The product's own code over the stand-ins of this process, without a socket.
 
-Only the outermost layer is replaced: the client that boto3 makes, the method of urllib3 that sends,
-and threads, which run their work at once. Everything of the product runs as it is shipped, from
-the function's handler on.
+Only the outermost layer is replaced: the client that botocore makes, the method of urllib3 that
+sends, and threads, which run their work at once. Everything of the product runs as it is shipped,
+from the function's handler on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import boto3
+import botocore.session
 from botocore import xform_name
 from botocore.exceptions import ClientError
 from urllib3 import HTTPResponse
@@ -34,7 +34,7 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 
 
 class Client:
-    """Stands where a boto3 client would: the same methods, arguments and errors."""
+    """Stands where a client of botocore would: the same methods, arguments and errors."""
 
     def __init__(self, aws: Aws, service: str) -> None:
         self._aws = aws
@@ -85,7 +85,7 @@ def product(
         patch.dict(os.environ, variables),
         patch.object(tempfile, "tempdir", folder),
         # For a while, and of libraries: nothing of our own is replaced.
-        patch.object(boto3.session.Session, "client", make_client),
+        patch.object(botocore.session.Session, "create_client", make_client),
         patch.object(HTTPConnectionPool, "urlopen", send),
         patch.object(ThreadPoolExecutor, "submit", run_now),
     ):

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
+import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
@@ -34,9 +34,10 @@ class Body(io.BytesIO):
 
 def client(service: str, status: int, code: str) -> Any:
     """A real client whose every request gets this answer without leaving the process."""
-    session: Any = boto3.session.Session("test", "test", region_name="us-east-1")
+    session = botocore.session.get_session()
+    session.set_credentials("test", "test")
     tell_denials(session)
-    made = session.client(service)
+    made = session.create_client(service, region_name="us-east-1")
     body = f'{{"__type": "{code}", "message": "not authorized on {TABLE}"}}'
     made.meta.events.register(
         "before-send",

@@ -97,10 +97,10 @@ def policy() -> RenewalPolicy:
 def _client(
     service: str, *, connect_timeout: float = 1, read_timeout: float = 3, attempts: int = 3
 ) -> Any:
-    """A boto3 client with bounded time. The session is shared: loading it costs most."""
+    """A client of the SDK with bounded time. The session is shared: loading it costs most."""
     from botocore.config import Config
 
-    return _session().client(
+    return _session().create_client(
         service,
         config=Config(
             connect_timeout=connect_timeout,
@@ -118,11 +118,13 @@ def _client(
 
 @functools.cache
 def _session() -> Any:
-    import boto3
+    # boto3's own session is one of these with resources and transfers around it: a tenth of a
+    # cold start for what nobody here uses.
+    import botocore.session
 
     from tiktok_linking.adapters.denials import tell_denials
 
-    session = boto3.session.Session()
+    session = botocore.session.get_session()
     tell_denials(session)
     return session
 

@@ -11,7 +11,7 @@ from tiktok_linking.errors import StoreUnavailable
 
 
 def ask(service: str, operation: Callable[..., Any], **arguments: Any) -> Any:
-    """Call an operation of a boto3 client.
+    """Call an operation of a client of the SDK.
 
     Raises:
         StoreUnavailable: named by the service and AWS's code. The cause stays out of it, since it

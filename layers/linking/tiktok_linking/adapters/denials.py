@@ -9,8 +9,8 @@ logger = logging.getLogger("tiktok_linking.denials")
 
 
 def tell_denials(session: Any) -> None:
-    """Log each call of this boto3 session that AWS denies: its name, nothing of the request."""
-    session.events.register("after-call", _look)
+    """Log each call of this botocore session that AWS denies: its name, nothing of the request."""
+    session.register("after-call", _look)
 
 
 def _look(*, http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
