@@ -139,8 +139,8 @@ class Visitor:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Note every call to AWS and every line of a log."""
-        events = bootstrap._session().events
-        events.register("before-call", self._note)
+        session = bootstrap._session()
+        session.register("before-call", self._note)
         with ExitStack() as streams:
             for logical_id, resource in template()["Resources"].items():
                 if resource["Type"] == "AWS::Serverless::Function":
@@ -150,7 +150,7 @@ class Visitor:
                     for handler in log.handlers if log else ():
                         streams.callback(handler.setStream, handler.setStream(self._log))
             yield
-        events.unregister("before-call", self._note)
+        session.unregister("before-call", self._note)
 
     def _note(self, model: Any, **_: Any) -> None:
         self._calls.append(f"{model.service_model.service_name}.{model.name}")

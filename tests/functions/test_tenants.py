@@ -77,9 +77,9 @@ def shared_stack() -> Iterator[RunningStack]:
     """A stack with mapped callers and two app registrations."""
     registrations = "default=awdefault,second=awsecond"
     with running_stack(CallerTenants=TENANTS, AppRegistrations=registrations) as stack:
-        bootstrap._session().events.register("before-call", _note)  # before any client is made
+        bootstrap._session().register("before-call", _note)  # before any client is made
         yield stack
-        bootstrap._session().events.unregister("before-call", _note)
+        bootstrap._session().unregister("before-call", _note)
 
 
 @pytest.fixture
