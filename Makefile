@@ -131,7 +131,7 @@ DOWNLOAD := $(BIN)/python -m pip download --no-input --disable-pip-version-check
 	--no-deps --only-binary :all: --require-hashes --requirement layers/linking/requirements.txt --dest $(WHEELS)
 
 # With the folders, whose time tells that a file went.
-SOURCES := template.yaml samconfig.toml layers/linking/requirements.txt local/building.py \
+SOURCES := template.yaml samconfig.toml layers/linking/requirements.txt local/building.py local/descriptions.py \
 	$(shell find layers/linking/tiktok_linking functions ! -path '*/__pycache__*')
 
 .PHONY: build

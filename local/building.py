@@ -23,6 +23,8 @@ from typing import Any
 
 import yaml
 
+from local import descriptions
+
 RUNTIME = (3, 13)
 _UNCHECKED_HASH = 0b01  # PEP 552: valid whatever became of the source's time
 _LAYER_ROOT = "/opt"
@@ -37,7 +39,7 @@ _ELF_MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
 def finish(build: Path, architecture: str) -> None:
     """Drop, compile, and let the built template allow one architecture."""
     for folder in _built_folders(build):
-        _drop_what_is_not_used(folder)
+        _drop_what_is_not_used(folder, build)
         root = _LAYER_ROOT if (folder / "python").is_dir() else _FUNCTION_ROOT
         compiled = compileall.compile_dir(
             folder,
@@ -78,10 +80,12 @@ def problems_of(build: Path) -> list[str]:
     return problems
 
 
-def _drop_what_is_not_used(folder: Path) -> None:
+def _drop_what_is_not_used(folder: Path, build: Path) -> None:
     # boto3/data describes resources, which the functions do without.
     for data in (folder / "python/botocore/data", folder / "python/boto3/data"):
         _drop_folders(data, SERVICES)
+    if (data := folder / "python/botocore/data").is_dir():
+        descriptions.cut(data, SERVICES, _template(build))
     powertools = folder / "python/aws_lambda_powertools"
     _drop_folders(powertools / "utilities", UTILITIES)
     shutil.rmtree(powertools / "event_handler", ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,3 +30,15 @@ def build() -> Path:
 def layer(build: Path) -> Path:
     """What Lambda puts on the path as /opt/python."""
     return build / "LinkingLayer" / "python"
+
+
+def isolated(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in an interpreter without site-packages and without this one's environment."""
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", code],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from local.building import SERVICES, finish, problems_of
-from tests.package.conftest import ROOT
+from tests.package.conftest import ROOT, isolated
 
 FUNCTIONS = sorted(folder.parent.name for folder in (ROOT / "functions").glob("*/app.py"))
 KILOBYTE = 1024
@@ -194,18 +194,6 @@ def test_no_build_is_refused(tmp_path: Path) -> None:
 
 def built(build: Path, name: str) -> Path:
     return build / f"{name.capitalize()}Function"
-
-
-def isolated(code: str) -> subprocess.CompletedProcess[str]:
-    """Run code in an interpreter without site-packages and without this one's environment."""
-    return subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", code],
-        env={"PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 def zipped_bytes(folder: Path) -> int:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.package.conftest import ROOT
-from tests.package.test_build import FUNCTIONS, built, isolated
+from tests.package.conftest import ROOT, isolated
+from tests.package.test_build import FUNCTIONS, built
 
 BUDGET = Path(__file__).with_name("imports.toml")
 STDLIB = "stdlib"
