@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +28,7 @@ from tiktok_linking.ports import Sealing
 from tiktok_linking.sessions import State
 
 PURPOSES = ("access", "refresh")
+EPOCH_START = datetime(2026, 1, 1, tzinfo=UTC)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 TOKENS = TEXTS.filter(bool)
 OPEN_ID = samples.OPEN_ID
@@ -83,6 +86,38 @@ def test_a_sealed_pair_opens(sealing: Sealing) -> None:
     assert pair.fingerprint == token_fingerprint(answer.refresh_token, pair.pair_id)
     assert (pair.issued_at, pair.expires_at) == (answer.issued_at, answer.expires_at)
     assert (pair.scopes, pair.relink_by) == (answer.scopes, answer.relink_by)
+
+
+class OneKey:
+    """A KMS that has one data key, which the test has too."""
+
+    plain = bytes(range(32))
+
+    def generate_data_key(self, **_: Any) -> dict[str, bytes]:
+        return {"Plaintext": self.plain, "CiphertextBlob": b"wrapped"}
+
+
+def test_what_an_earlier_version_sealed_opens(accounts_table: Table, clock: Clock) -> None:
+    """The stored format, made here a second time: change it under a new version byte alone."""
+    sealing = real(accounts_table, clock, key="a-key", kms=OneKey())
+    sealing.prepare(*PURPOSES, now=NOON)
+    pair_id, epoch = b"sixteen bytes id", ((NOON - EPOCH_START).days // 90).to_bytes(2, "big")
+
+    def sealed(field: str, token: str) -> bytes:
+        key = hmac.digest(OneKey.plain, field.encode() + b"|" + pair_id, "sha256")
+        parts = (b"default", OPEN_ID.encode(), field.encode(), pair_id)
+        bound_to = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+        nonce = b"twelve bytes"
+        return b"\x01" + epoch + nonce + AESGCM(key).encrypt(nonce, token.encode(), bound_to)
+
+    pair = replace(
+        seal(sealing),
+        pair_id=pair_id,
+        access=sealed("access", "act.earlier"),
+        refresh=sealed("refresh", "rft.earlier"),
+    )
+
+    assert opened(sealing, pair) == ("act.earlier", "rft.earlier")
 
 
 def test_a_parked_code_opens_for_its_own_attempt_alone(sealing: Sealing) -> None:

@@ -174,6 +174,31 @@ def test_a_cookie_of_tiktoks_is_neither_kept_nor_sent_back(
     assert "cookie" not in server.received[1].headers
 
 
+def test_nothing_of_one_request_is_in_the_next(
+    tiktok: TikTokClient, server: Loopback, http: requests.Session
+) -> None:
+    """What is prepared for a path once is copied, never filled in: threads share it."""
+    server.script.extend([Answer(PAIR), Answer(PAIR), Answer(ENVELOPE), Answer(ENVELOPE)])
+    made: list[requests.PreparedRequest] = []
+    http.hooks["response"].append(lambda answer, **_: made.append(answer.request))
+
+    exchange(tiktok, verifier="v" * 43)
+    refresh(tiktok)
+    for token in ("act.of-one-person", "act.of-another"):
+        tiktok.profile(Secret(token), now=NOON)
+
+    exchanged, refreshed, one, another = server.received
+    assert exchanged.form["grant_type"] == "authorization_code"
+    assert refreshed.form.keys() == {"client_key", "client_secret", "grant_type", "refresh_token"}
+    assert one.headers["authorization"] == "Bearer act.of-one-person"
+    assert another.headers["authorization"] == "Bearer act.of-another"
+    assert [request.body for request in made[:2]] == [
+        exchanged.body.decode(),
+        refreshed.body.decode(),
+    ]
+    assert made[2].headers["authorization"] == "Bearer act.of-one-person"
+
+
 def test_connections_are_kept(tiktok: TikTokClient, server: Loopback) -> None:
     server.script.extend([Answer(PAIR)] * 3)
 

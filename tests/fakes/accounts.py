@@ -521,7 +521,11 @@ class AccountsInMemory:
             )
             return Saved.STORED
 
-    def save_account(self, account: Account) -> Account:
+    def save_account(self, account: Account) -> None:
+        """See ports.Authorisations."""
+        self.save_account_and_show(account)
+
+    def save_account_and_show(self, account: Account) -> Account:
         """See ports.Authorisations."""
         with self._happenings.call("authorisations.save_account"):
             before = self._accounts.get(account.id)

@@ -123,7 +123,7 @@ def link(
     row = samples.account(
         tenant_id=tenant, registration=registration, end_user_id=user, at=now, label=None
     )
-    return bootstrap.accounts().save_account(row)
+    return bootstrap.accounts().save_account_and_show(row)
 
 
 def waiting(stack: RunningStack, tenant: str | None) -> str:

@@ -427,7 +427,7 @@ def link_as(stage: Stage, end_user_id: str, name: str, *, tenant_id: str | None 
         end_user_id=end_user_id, open_id=name, tenant_id=tenant_id, at=stage.clock.now
     )
     full = replace(row, metadata={"plan": "pro"}, profile=samples.profile())
-    return stage.accounts.save_account(full)
+    return stage.accounts.save_account_and_show(full)
 
 
 def erase(

@@ -473,7 +473,10 @@ class Linking:
         missing = tuple(s for s in session.scopes if s not in granted)
         try:
             is_new = session.relink_account_id is None
-            saved, grant = self._persist(lambda: self._save_pair(authorised, is_new), deadline)
+            shows = render is not None
+            saved, grant = self._persist(
+                lambda: self._save_pair(authorised, is_new, shows), deadline
+            )
             if refusal is not None:
                 if saved is Saved.ENDED:
                     self._give_back(client, answer, deadline)
@@ -485,9 +488,13 @@ class Linking:
             if has_time_for(PROFILE_TIME, self.now(), deadline):
                 profile = self.tiktok.profile(answer.access_token, now=self.now())
                 account = replace(account, profile=profile)
-            row = self._persist(lambda: self.authorisations.save_account(account), deadline)
             said = None
-            if render is not None and grant is not None:
+            if render is None or grant is None:
+                self._persist(lambda: self.authorisations.save_account(account), deadline)
+            else:
+                row = self._persist(
+                    lambda: self.authorisations.save_account_and_show(account), deadline
+                )
                 said = render(replace(row, profile=row.profile or account.profile), grant)
             return self._complete(session, account, granted, missing, deadline, said)
         except StoreUnavailable:
@@ -496,7 +503,9 @@ class Linking:
             logger.error("linking handed to rescue", extra={"grant": account.grant_id})
             return Arrival(session, Landing.PAGE)
 
-    def _save_pair(self, authorised: AuthorisedPair, is_new: bool) -> tuple[Saved, Grant | None]:
+    def _save_pair(
+        self, authorised: AuthorisedPair, is_new: bool, shows: bool
+    ) -> tuple[Saved, Grant | None]:
         pair = authorised.pair
         due_at = self.policy.first_due(
             authorised.grant_id,
@@ -505,9 +514,12 @@ class Linking:
             relink_by=pair.relink_by,
             is_new=is_new,
         )
-        return self.authorisations.save_and_show(
-            authorised, due_at=due_at, only_existing=authorised.account is None
-        )
+        only_existing = authorised.account is None
+        write = self.authorisations
+        if shows:
+            return write.save_and_show(authorised, due_at=due_at, only_existing=only_existing)
+        saved = write.save_authorised(authorised, due_at=due_at, only_existing=only_existing)
+        return saved, None
 
     def _give_back(
         self, client: ClientCredentials, answer: TokenAnswer, deadline: datetime

@@ -284,7 +284,11 @@ class Links(Protocol):
 
 
 class Authorisations(Protocol):
-    """What the callback writes: it may not read stored tokens."""
+    """What the callback writes: it may not read stored tokens.
+
+    What a write shows is asked for by its name alone: reading that answer takes as long as sealing
+    a dozen pairs, and a browser's callback has no use for it.
+    """
 
     def save_authorised(
         self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
@@ -296,8 +300,11 @@ class Authorisations(Protocol):
     ) -> tuple[Saved, Grant | None]:
         """As ``save_authorised``, with the grant as this write left it where it was stored."""
 
-    def save_account(self, account: Account) -> Account:
-        """Put or revive one account row, and give it as this write left it."""
+    def save_account(self, account: Account) -> None:
+        """Put or revive one account row."""
+
+    def save_account_and_show(self, account: Account) -> Account:
+        """As ``save_account``, with the row as this write left it."""
 
 
 class Ended(StrEnum):

@@ -510,13 +510,18 @@ class AccountTable:
         self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
     ) -> Saved:
         """See ports.Authorisations. The newest authorisation wins, and each lands once."""
-        saved, _ = self.save_and_show(authorised, due_at=due_at, only_existing=only_existing)
+        saved, _ = self._save_authorised(authorised, due_at, only_existing, shows=False)
         return saved
 
     def save_and_show(
         self, authorised: AuthorisedPair, *, due_at: datetime | None, only_existing: bool
     ) -> tuple[Saved, Grant | None]:
         """See ports.Authorisations. Shows what the write itself returns; nothing is read."""
+        return self._save_authorised(authorised, due_at, only_existing, shows=True)
+
+    def _save_authorised(
+        self, authorised: AuthorisedPair, due_at: datetime | None, only_existing: bool, shows: bool
+    ) -> tuple[Saved, Grant | None]:
         key = grant_key(authorised.grant_id)
         # An unlink that came after this authorisation wins over its late pair.
         condition = (
@@ -549,17 +554,24 @@ class AccountTable:
                 ),
                 condition=condition,
                 values={":au": authorised.authorised_at},
-                returns_updated=True,
+                returns_updated=shows,
             )
         except ConditionFailed as failed:
             if failed.old.get("aw") == authorised.write_id:
                 return Saved.STORED, read_grant(failed.old)
             ended = "rv" in failed.old or "fp" not in failed.old
             return (Saved.ENDED if ended else Saved.NEWER), None
-        return Saved.STORED, read_grant(_plain(first | sets) | item | key)
+        return Saved.STORED, read_grant(_plain(first | sets) | item | key) if shows else None
 
-    def save_account(self, account: Account) -> Account:
+    def save_account(self, account: Account) -> None:
         """See ports.Authorisations. A repeat of the same write changes nothing."""
+        self._save_account(account, shows=False)
+
+    def save_account_and_show(self, account: Account) -> Account:
+        """See ports.Authorisations. Shows what the write itself returns; nothing is read."""
+        return read_account(self._save_account(account, shows=True))
+
+    def _save_account(self, account: Account, *, shows: bool) -> Item:
         key = account_key(account.id)
         sets = account_item(account)
         first: Item = {"li": account.linked_at} | ({} if "mt" in sets else {"mt": {}})
@@ -574,11 +586,11 @@ class AccountTable:
                 condition="(attribute_not_exists(au) OR au < :au)"
                 " AND (attribute_not_exists(ul) OR ul < :au)",
                 values={":au": account.authorised_at},
-                returns_updated=True,
+                returns_updated=shows,
             )
         except ConditionFailed as failed:
-            return read_account(failed.old)
-        return read_account(_plain(first | sets) | item | key)
+            return failed.old
+        return _plain(first | sets) | item | key
 
     # -- Directory ------------------------------------------------------------------------------
 
