@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from tiktok_linking import bootstrap, linking
+from tiktok_linking import authorizing, bootstrap
 from tiktok_linking.errors import (
     InvalidRequest,
     LinkSessionCancelled,
@@ -95,7 +95,7 @@ def authorize(request: Request, pages: Pages) -> Response:
         return redirect(f"/connect/{session_id}")
     settings = bootstrap.settings()
     try:
-        departure = linking.start(
+        departure = authorizing.start(
             bootstrap.sessions(),
             session_id=session_id,
             nonce=nonce,

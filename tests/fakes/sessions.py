@@ -16,11 +16,13 @@ from tiktok_linking.errors import (
     RateLimited,
     StateMismatch,
 )
-from tiktok_linking.ports import AttemptNotUsable, Idempotency, NotClaimable
+from tiktok_linking.ports import Idempotency
 from tiktok_linking.sessions import (
     MOST_ATTEMPTS,
     Attempt,
+    AttemptNotUsable,
     LinkSession,
+    NotClaimable,
     ParkedCode,
     SessionReason,
     SessionStatus,

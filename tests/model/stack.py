@@ -37,6 +37,7 @@ from tiktok_linking.accounts import (
     Status,
     grant_id,
 )
+from tiktok_linking.authorizing import start
 from tiktok_linking.directory import Listed, update
 from tiktok_linking.errors import (
     AccountRevoked,
@@ -48,7 +49,7 @@ from tiktok_linking.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from tiktok_linking.linking import Answer, start
+from tiktok_linking.linking import Answer
 from tiktok_linking.ports import AuthorisedPair, Outcome, RenewalReport, RenewedPair, Saved
 from tiktok_linking.renewal import Ask, Renewal
 from tiktok_linking.runs import work

@@ -15,6 +15,7 @@ from tests.fakes.credentials import CLIENT_KEY
 from tests.fakes.happenings import Killed
 from tests.unit.stage import Stage
 from tiktok_linking.accounts import Secret, Status
+from tiktok_linking.authorizing import Departure, start
 from tiktok_linking.errors import (
     LinkSessionCancelled,
     LinkSessionExpired,
@@ -29,7 +30,7 @@ from tiktok_linking.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from tiktok_linking.linking import Answer, Arrival, Departure, Landing, start
+from tiktok_linking.linking import Answer, Arrival, Landing
 from tiktok_linking.oauth import TokenAnswer
 from tiktok_linking.ports import AuthorisedPair, NewAccount
 from tiktok_linking.sessions import (

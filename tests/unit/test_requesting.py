@@ -11,9 +11,8 @@ from tests.fakes import samples
 from tests.fakes.clock import NOON
 from tiktok_linking.callers import Caller, Tenant
 from tiktok_linking.errors import InvalidRequest
-from tiktok_linking.ports import SessionRequest
 from tiktok_linking.requesting import Stack, new_session, relink_session
-from tiktok_linking.sessions import Completion, SessionStatus
+from tiktok_linking.sessions import Completion, SessionRequest, SessionStatus
 
 STACK = Stack(
     registrations=("default", "sandbox"),

@@ -7,8 +7,8 @@ Where things are, from the inside out:
 * ``oauth``, ``webhook``: TikTok's protocol without a socket: build a request, read an answer.
 * ``ports``: what the use cases need from the world, as Protocols.
 * ``renewal``: the only code that spends a refresh token.
-* ``linking``, ``vending``, ``unlinking``, ``removing``, ``directory``: the use cases, one module
-  each.
+* ``authorizing``, ``linking``, ``vending``, ``unlinking``, ``removing``, ``directory``: the use
+  cases, one module each.
 * ``adapters``, ``web``, ``settings``, ``observability``: AWS, HTTP, configuration, logs.
 * ``bootstrap``: the composition root, the only module that names concrete adapters.
 

@@ -1,7 +1,7 @@
-"""Linking: from the team's request to a stored pair.
+"""Linking: from a browser's return to a stored pair.
 
-``create`` makes a session, ``start`` sends a browser to TikTok, ``finish`` takes it back. In
-``finish`` every check comes before anything leaves the process, the exchange comes last, and a
+``requesting`` makes a session, ``authorizing`` sends a browser to TikTok, ``finish`` takes it back.
+In ``finish`` every check comes before anything leaves the process, the exchange comes last, and a
 pair that TikTok issued is saved before anything else is asked of the world.
 
 Where the team's own login decides (completion mode ``app``, and every browser that comes back
@@ -15,7 +15,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
@@ -52,19 +52,14 @@ from tiktok_linking.oauth import (
     CallbackError,
     ClientCredentials,
     TokenAnswer,
-    authorize_url,
-    is_loopback,
-    new_code_verifier,
     read_callback_error,
 )
 from tiktok_linking.ports import (
-    AttemptNotUsable,
     Authorisations,
     AuthorisedPair,
     Credentials,
     Journal,
     NewAccount,
-    NotClaimable,
     RescueQueue,
     Saved,
     Sealing,
@@ -75,11 +70,12 @@ from tiktok_linking.registrations import ClientsToTry
 from tiktok_linking.schedule import RenewalPolicy
 from tiktok_linking.sessions import (
     ANOTHER_CHOICE_HELPS,
-    ATTEMPT_LIFETIME,
     PARKED_FOR,
     Attempt,
+    AttemptNotUsable,
     Completion,
     LinkSession,
+    NotClaimable,
     ParkedCode,
     SessionReason,
     SessionStatus,
@@ -98,55 +94,6 @@ Render = Callable[[Account, Grant], str]
 
 COMPLETING_TAKES = 5
 """Seconds after which it is worth asking how a completion ended that another call began."""
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """Where to send the browser, and the cookie that binds it to this attempt."""
-
-    url: str = field(repr=False)
-    cookie_name: str
-    cookie_value: Secret
-
-
-def start(
-    sessions: Sessions,
-    *,
-    session_id: str,
-    nonce: str,
-    authorize_base: str,
-    client_keys: Mapping[str, str],
-    redirect_uri: str,
-    now: datetime,
-) -> Departure:
-    """Start an attempt: one conditional write, then TikTok's address.
-
-    Nothing the browser sent reaches that address: scopes, key and redirect come from the session
-    and the configuration.
-
-    Raises:
-        NotFound, LinkSessionExpired, LinkSessionUsed, LinkSessionCancelled, RateLimited.
-    """
-    state = State.new(session_id)
-    cookie = Secret(secrets.token_urlsafe(32))
-    verifier = new_code_verifier() if is_loopback(redirect_uri) else None
-    attempt = Attempt(
-        cookie_hash=secret_hash(cookie.reveal()),
-        redirect_uri=redirect_uri,
-        expires_at=now + ATTEMPT_LIFETIME,
-        code_verifier=verifier,
-    )
-    session = sessions.start(session_id, nonce, state.attempt_key, attempt, now=now)
-    url = authorize_url(
-        authorize_base,
-        client_key=client_keys[session.app_registration],
-        scopes=session.scopes,
-        redirect_uri=redirect_uri,
-        state=state.encode(),
-        code_verifier=verifier,
-        always_ask=session.switch_account,
-    )
-    return Departure(url, state.cookie_name, cookie)
 
 
 class Landing(StrEnum):

@@ -31,7 +31,6 @@ from tiktok_linking.events import Event
 from tiktok_linking.oauth import ClientCredentials, TokenAnswer
 from tiktok_linking.sessions import (
     Attempt,
-    Completion,
     LinkSession,
     ParkedCode,
     SessionReason,
@@ -468,49 +467,6 @@ class EventBus(Protocol):
 
     def send(self, events: Sequence[Event]) -> None:
         """Send all of them, or raise StoreUnavailable: some may have gone."""
-
-
-class AttemptNotUsable(Exception):
-    """The state is known and the attempt cannot be used: used, expired, or another browser."""
-
-    def __init__(
-        self, session: LinkSession, *, was_used: bool, expired: bool, same_browser: bool
-    ) -> None:
-        super().__init__("attempt not usable")
-        self.session = session
-        self.was_used = was_used
-        self.expired = expired
-        self.same_browser = same_browser
-
-
-class NotClaimable(Exception):
-    """The session is known and nothing of it can be completed now with this code.
-
-    ``is_its_code`` says whether the code once was the right one for what the session holds.
-    """
-
-    def __init__(self, session: LinkSession, *, is_its_code: bool) -> None:
-        super().__init__("not claimable")
-        self.session = session
-        self.is_its_code = is_its_code
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRequest:
-    """``POST /v1/link-sessions``, checked for form."""
-
-    end_user_id: str
-    end_user_label: str | None
-    tenant_id: str | None
-    app_registration: str | None
-    scopes_required: tuple[str, ...] | None
-    scopes_optional: tuple[str, ...] | None
-    return_url: str | None
-    completion: Completion | None
-    expires_in: timedelta
-    locale: str | None
-    metadata: dict[str, str]
-    switch_account: bool
 
 
 class Sessions(Protocol):

@@ -13,9 +13,15 @@ from tiktok_linking.accounts import Account, Reminder
 from tiktok_linking.callers import Caller
 from tiktok_linking.errors import InvalidRequest
 from tiktok_linking.oauth import BASIC_SCOPE
-from tiktok_linking.ports import Idempotency, SessionRequest, Sessions
+from tiktok_linking.ports import Idempotency, Sessions
 from tiktok_linking.return_urls import is_allowed
-from tiktok_linking.sessions import Completion, LinkSession, SessionStatus, new_session_id
+from tiktok_linking.sessions import (
+    Completion,
+    LinkSession,
+    SessionRequest,
+    SessionStatus,
+    new_session_id,
+)
 
 logger = logging.getLogger("tiktok_linking.requesting")
 

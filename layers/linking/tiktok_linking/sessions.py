@@ -213,6 +213,49 @@ class LinkSession:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """``POST /v1/link-sessions``, checked for form."""
+
+    end_user_id: str
+    end_user_label: str | None
+    tenant_id: str | None
+    app_registration: str | None
+    scopes_required: tuple[str, ...] | None
+    scopes_optional: tuple[str, ...] | None
+    return_url: str | None
+    completion: Completion | None
+    expires_in: timedelta
+    locale: str | None
+    metadata: dict[str, str]
+    switch_account: bool
+
+
+class AttemptNotUsable(Exception):
+    """The state is known and the attempt cannot be used: used, expired, or another browser."""
+
+    def __init__(
+        self, session: LinkSession, *, was_used: bool, expired: bool, same_browser: bool
+    ) -> None:
+        super().__init__("attempt not usable")
+        self.session = session
+        self.was_used = was_used
+        self.expired = expired
+        self.same_browser = same_browser
+
+
+class NotClaimable(Exception):
+    """The session is known and nothing of it can be completed now with this code.
+
+    ``is_its_code`` says whether the code once was the right one for what the session holds.
+    """
+
+    def __init__(self, session: LinkSession, *, is_its_code: bool) -> None:
+        super().__init__("not claimable")
+        self.session = session
+        self.is_its_code = is_its_code
+
+
 def _cookie_hashes(cookies: Mapping[str, str]) -> list[str]:
     return [secret_hash(v) for name, v in cookies.items() if name.startswith(COOKIE_PREFIX)]
 

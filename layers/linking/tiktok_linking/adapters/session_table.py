@@ -9,7 +9,7 @@ import hmac
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiktok_linking.adapters.dynamodb import (
     ConditionFailed,
@@ -21,7 +21,6 @@ from tiktok_linking.adapters.dynamodb import (
     to_ttl,
 )
 from tiktok_linking.adapters.records import mark
-from tiktok_linking.callers import Caller
 from tiktok_linking.errors import (
     IdempotencyConflict,
     LinkSessionCancelled,
@@ -32,18 +31,23 @@ from tiktok_linking.errors import (
     StateMismatch,
 )
 from tiktok_linking.events import EventType
-from tiktok_linking.ports import AttemptNotUsable, Idempotency, NotClaimable
 from tiktok_linking.sessions import (
     MOST_ATTEMPTS,
     Attempt,
+    AttemptNotUsable,
     Completion,
     LinkSession,
+    NotClaimable,
     ParkedCode,
     SessionReason,
     SessionStatus,
     State,
     session_key,
 )
+
+if TYPE_CHECKING:
+    from tiktok_linking.callers import Caller
+    from tiktok_linking.ports import Idempotency
 
 FINISHING_TAKES = timedelta(seconds=30)
 """For so long one attempt at a time finishes: two would make two accounts of one session."""

@@ -9,14 +9,16 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiktok_linking.accounts import Status, action_on_revoked, days_until, instant
 from tiktok_linking.callers import Caller
-from tiktok_linking.directory import Listed, Week
 from tiktok_linking.errors import ActionBy, LinkingError, NotFound
 from tiktok_linking.sessions import ACTION_BY, LinkSession, SessionStatus
 from tiktok_linking.web.http import NOTHING_IS_LOADED, Request, Response
+
+if TYPE_CHECKING:
+    from tiktok_linking.directory import Listed, Week
 
 logger = logging.getLogger("tiktok_linking.web")
 

@@ -15,8 +15,7 @@ from tiktok_linking.accounts import RefreshMode, Secret, Status
 from tiktok_linking.directory import Query
 from tiktok_linking.errors import InvalidRequest
 from tiktok_linking.oauth import is_scope
-from tiktok_linking.ports import SessionRequest
-from tiktok_linking.sessions import Completion, is_completion_code
+from tiktok_linking.sessions import Completion, SessionRequest, is_completion_code
 
 MOST_SCOPES = 20
 MOST_METADATA_KEYS = 20
