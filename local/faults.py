@@ -52,7 +52,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
@@ -127,6 +127,8 @@ class _Injection:
             nth = self._made[call.name]
             hit = next((one for one in self._faults if self._hits(one, call, nth)), None)
             self._exposed.discard(me)
+            if hit is not None and hit["kind"] == "kill_before":
+                self._kill(hit, call, nth)
             others = len(self._exposed)
             if call.name == _SPENDING:
                 self._exposed.add(me)
@@ -134,14 +136,26 @@ class _Injection:
             return send()
         if hit["kind"] == "kill_after":
             send()
-            with self._lock:  # who has come to it meanwhile dies too
-                others = len(self._exposed - {me})
-        self._tell(
-            {"type": "hit", "kind": hit["kind"], "call": call.name, "nth": nth, "exposed": others}
-        )
+            with self._lock:
+                self._exposed.discard(me)
+                self._kill(hit, call, nth)
+        self._tell_of(hit, call, nth, others)
         if hit["kind"] == "hold":
             return self._held(hit, call, send)
         return _act(hit, call, send)
+
+    def _kill(self, hit: Mapping[str, Any], call: Call, nth: int) -> NoReturn:
+        """End the process while the lock is held, so that no thread begins a call after the count.
+
+        One that asked TikTok in between would take along an answer that nobody counted.
+        """
+        self._tell_of(hit, call, nth, len(self._exposed))
+        _die()
+
+    def _tell_of(self, hit: Mapping[str, Any], call: Call, nth: int, exposed: int) -> None:
+        self._tell(
+            {"type": "hit", "kind": hit["kind"], "call": call.name, "nth": nth, "exposed": exposed}
+        )
 
     def _hits(self, fault: Mapping[str, Any], call: Call, nth: int) -> bool:
         wanted, onwards = fault["call"], bool(fault.get("onwards"))
@@ -166,10 +180,6 @@ class _Injection:
 
 def _act(fault: Mapping[str, Any], call: Call, send: Send) -> Any:
     match fault["kind"]:
-        case "kill_before":
-            _die()
-        case "kill_after":
-            _die()
         case "lose_reply":
             _drop(send())
             raise ProtocolError("Connection aborted.", ConnectionResetError("injected"))
@@ -194,7 +204,7 @@ def _act(fault: Mapping[str, Any], call: Call, send: Send) -> Any:
     raise ValueError(f"no fault {fault['kind']}")
 
 
-def _die() -> None:
+def _die() -> NoReturn:
     os._exit(KILLED)
 
 
