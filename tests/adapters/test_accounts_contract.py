@@ -1443,6 +1443,18 @@ def test_a_bare_account_row_is_read_as_it_was_written(accounts: Accounts) -> Non
     assert row(accounts, account) == account
 
 
+def test_a_write_that_shows_gives_what_is_stored(accounts: Accounts) -> None:
+    made, again = authorised(), authorised(at=LATER, write_id=b"auth-002")
+    account = samples.account(label="Ada", metadata={"plan": "pro"})
+
+    for number, pair in enumerate((made, made, again)):
+        saved, grant = accounts.save_and_show(pair, due_at=DUE, only_existing=False)
+        assert saved is Saved.STORED, number
+        assert grant == read(accounts), number
+    assert accounts.save_and_show(made, due_at=DUE, only_existing=False) == (Saved.NEWER, None)
+    assert accounts.save_account_and_show(account) == account == row(accounts, account)
+
+
 def test_writing_the_same_account_again_changes_nothing(accounts: Accounts) -> None:
     link(accounts)
     account = samples.account()

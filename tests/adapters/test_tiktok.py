@@ -662,6 +662,15 @@ def test_a_long_name_is_cut_and_an_empty_one_is_none(
     assert (long.display_name, empty.display_name) == ("x" * 200, None)
 
 
+@pytest.mark.parametrize("token", ["act.1\r\nX-Injected: 1", "act.1\n folded", "act.→"])
+def test_a_token_that_no_header_can_carry_has_no_profile_and_harms_nothing(
+    tiktok: TikTokClient, server: Loopback, token: str
+) -> None:
+    """The pair is stored by then, so the link must go on."""
+    assert tiktok.profile(Secret(token), now=NOON) is None
+    assert server.received == []
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import botocore
 import pytest
 from botocore import xform_name
+from botocore.session import Session
 
 from local import descriptions
 from local.building import SERVICES
@@ -56,7 +58,7 @@ CALLS: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
         ),
     },
 }
-# Of the powers, what the Lambda service asks for in a function's name.
+# Of the powers, what Lambda and DynamoDB ask for in a function's name.
 NOT_CALLED = {
     "kms": {"DescribeKey"},
     "sqs": {"ReceiveMessage", "DeleteMessage"},
@@ -67,6 +69,7 @@ import json, sys
 sys.path += [{layer!r}]
 import botocore.session
 from botocore import xform_name
+from botocore.session import Session
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -145,21 +148,46 @@ def test_what_is_left_is_what_the_policies_allow(layer: Path, service: str) -> N
 
 
 def test_every_call_that_the_package_makes_is_tried_here(layer: Path) -> None:
+    """Whatever an adapter names that an AWS service calls an operation."""
     adapters = (layer / "tiktok_linking" / "adapters").glob("*.py")
     code = "\n".join(file.read_text(encoding="utf-8") for file in adapters)
-    made = set(re.findall(r"\b_?(?:client|kms)\.([a-z_]+)", code))
-    made |= set(re.findall(r"\b_call\(\s*\"(\w+)\"", code))
+    named = set(re.findall(r"\.([a-z_]+)\b", code)) | set(re.findall(r"\"([a-z_]+)\"", code))
+    session = Session()
+    of_aws = {
+        xform_name(operation)
+        for service in SERVICES
+        for operation in session.get_service_model(service).operation_names
+    }
 
-    assert made == {xform_name(operation) for calls in CALLS.values() for operation in calls}
+    tried = {xform_name(operation) for calls in CALLS.values() for operation in calls}
+    assert named & of_aws - {"encrypt"} == tried  # AESGCM has a method of that name
 
 
 def test_endpoints_of_all_partitions_are_left(layer: Path) -> None:
-    endpoints = json.loads((layer / "botocore/data/endpoints.json").read_bytes())
-    partitions = {one["partition"]: one for one in endpoints["partitions"]}
+    published = Session().get_data("endpoints")["partitions"]
+    left = json.loads((layer / "botocore/data/endpoints.json").read_bytes())["partitions"]
 
-    assert {"aws", "aws-cn", "aws-us-gov"} <= partitions.keys()
-    assert "eu-west-1" in partitions["aws"]["regions"]
-    assert partitions["aws"]["services"].keys() <= SERVICES
+    assert [one["partition"] for one in left] == [one["partition"] for one in published]
+    for ours, theirs in zip(left, published, strict=True):
+        assert ours["services"] == {
+            name: found for name, found in theirs["services"].items() if name in SERVICES
+        }
+        assert {**ours, "services": {}} == {**theirs, "services": {}}
+
+
+def test_a_service_without_a_policy_stays_as_it_was_published(layer: Path) -> None:
+    """STS: no function has a power of it, and tools ask it who they are."""
+    (left,) = (layer / "botocore/data/sts").glob("*/service-2.json.gz")
+    published = Path(botocore.__file__).parent / left.relative_to(layer / "botocore")
+
+    assert left.read_bytes() == published.read_bytes()
+
+
+def test_a_power_for_more_than_one_operation_is_refused(tmp_path: Path) -> None:
+    template = {"Resources": {"F": {"Properties": {"Policies": {"Action": "dynamodb:*Item"}}}}}
+
+    with pytest.raises(SystemExit, match=r"dynamodb:\*Item"):
+        descriptions.cut(tmp_path, SERVICES, template)
 
 
 def test_a_power_that_is_added_brings_its_operation_along(tmp_path: Path) -> None:
@@ -168,7 +196,13 @@ def test_a_power_that_is_added_brings_its_operation_along(tmp_path: Path) -> Non
         "operations": {"Kept": {"input": {"shape": "In"}}, "Dropped": {"input": {"shape": "Lost"}}},
         "shapes": shapes,
     }
-    template = {"Resources": {"F": {"Policies": [{"Statement": [{"Action": ["a:Kept", "b:C"]}]}]}}}
+    policies = [{"Statement": [{"Action": ["a:Kept", "b:C"]}]}]
+    template = {
+        "Resources": {
+            "F": {"Properties": {"Policies": policies}},
+            "Key": {"Properties": {"KeyPolicy": {"Action": ["a:*", "a:Dropped"]}}},
+        }
+    }
     for service in ("a", "unnamed"):
         folder = tmp_path / service / "1"
         folder.mkdir(parents=True)

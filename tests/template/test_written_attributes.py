@@ -25,7 +25,7 @@ from tiktok_linking.adapters.records import read_account, read_grant
 from tiktok_linking.adapters.reminder_table import ReminderTable
 from tiktok_linking.adapters.timeline_table import TimelineTable
 from tiktok_linking.events import Event, EventType
-from tiktok_linking.ports import Look
+from tiktok_linking.ports import AuthorisedPair, Look, NewAccount
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -114,6 +114,23 @@ def test_changing_an_account_names_no_attribute_that_it_may_not_write(
     change(None)
 
     _is_covered(client, statement_of(plain, "accounts", "ChangeMetadataAndMode"))
+
+
+def test_linking_names_no_attribute_that_it_may_not_write(plain: dict[str, Any]) -> None:
+    """And asks for no answer: reading one costs more than sealing the pair."""
+    client = ListeningClient()
+    table = AccountTable(Table(client, "accounts"))
+    account = read_account(ACCOUNT)
+    pair = read_grant(GRANT).pair
+    assert pair is not None
+
+    for new in (None, NewAccount(account, "a session", (), ())):
+        made = AuthorisedPair("default", "an open id", NOON, b"write-id", pair, new)
+        table.save_authorised(made, due_at=NOON, only_existing=new is None)
+    table.save_account(account)
+
+    assert client.returned == {"NONE"}
+    _is_covered(client, statement_of(plain, "callback", "SaveGrantsAndAccounts"))
 
 
 def test_the_webhook_names_no_attribute_that_it_may_not_write(plain: dict[str, Any]) -> None:

@@ -285,8 +285,8 @@ class Links(Protocol):
 class Authorisations(Protocol):
     """What the callback writes: it may not read stored tokens.
 
-    What a write shows is asked for by its name alone: reading that answer takes as long as sealing
-    a dozen pairs, and a browser's callback has no use for it.
+    Only the two ``…_and_show`` ask what they left: reading that answer takes as long as sealing a
+    dozen pairs, and a browser's callback has no use for it.
     """
 
     def save_authorised(

@@ -561,7 +561,9 @@ class AccountTable:
                 return Saved.STORED, read_grant(failed.old)
             ended = "rv" in failed.old or "fp" not in failed.old
             return (Saved.ENDED if ended else Saved.NEWER), None
-        return Saved.STORED, read_grant(_plain(first | sets) | item | key) if shows else None
+        if not shows:
+            return Saved.STORED, None
+        return Saved.STORED, read_grant(_plain(first | sets) | item | key)
 
     def save_account(self, account: Account) -> None:
         """See ports.Authorisations. A repeat of the same write changes nothing."""

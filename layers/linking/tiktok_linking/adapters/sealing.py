@@ -237,7 +237,7 @@ def _code_id(attempt_key: str) -> bytes:
 
 def _record_key(data_key: hmac.HMAC, field: str, pair_id: bytes) -> bytes:
     mac = data_key.copy()
-    mac.update(_SALTS[field] + pair_id)
+    mac.update(_PREFIXES[field] + pair_id)
     return mac.digest()
 
 
@@ -256,5 +256,5 @@ def _counted(part: bytes) -> bytes:
 
 
 # Made once: they are the same for each token.
-_SALTS = {field: field.encode() + b"|" for field in PURPOSES}
+_PREFIXES = {field: field.encode() + b"|" for field in PURPOSES}
 _NAMES = {field: _counted(field.encode()) for field in PURPOSES}

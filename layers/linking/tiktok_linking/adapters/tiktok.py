@@ -126,7 +126,7 @@ class TikTokClient:
             made = requests.Request(method, self._base_url + path)
             self._blanks[method, path] = blank = self._http.prepare_request(made)
         request = blank.copy()
-        request.headers.update(headers)
+        request.prepare_headers({**blank.headers, **headers})  # which refuses a line break in one
         if form is not None:
             request.prepare_body(form, None)
         return request
@@ -168,8 +168,8 @@ class TikTokClient:
             if _never_sent(error):
                 raise Unavailable("connect_failed", may_have_acted=False) from None
             raise NoAnswer from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
-            raise NoAnswer from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError):
+            raise NoAnswer from None  # the last: a token that no header can carry
 
 
 def _never_sent(error: requests.ConnectionError) -> bool:
