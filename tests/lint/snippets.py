@@ -124,24 +124,26 @@ def redirects_as_we_write_them(session, arrival, departure, with_result, FINISHE
 
 
 class Client:
-    def without_bounds(self, avatar_url):
+    def without_bounds(self, avatar_url, made):
         # ruleid: http-call-without-its-bounds
         requests.get(avatar_url)
         # ruleid: http-call-without-its-bounds
         requests.post(avatar_url, timeout=(3, 10))
         # ruleid: http-call-without-its-bounds
-        self._http.request("POST", "/", allow_redirects=False)
+        self._http.send(made, allow_redirects=False)
         # ruleid: http-call-without-its-bounds
-        self._http.request("POST", "/", timeout=(3, 10))
+        self._http.send(made, timeout=(3, 10))
         # ruleid: http-call-without-its-bounds, http-session-opened-up
-        self._http.request("POST", "/", timeout=(3, 10), allow_redirects=True)
+        self._http.send(made, timeout=(3, 10), allow_redirects=True)
         # ruleid: http-call-without-its-bounds
-        self._http.request("POST", "/", timeout=None, allow_redirects=False)
+        self._http.send(made, timeout=None, allow_redirects=False)
+        # ruleid: http-call-without-its-bounds
+        self._http.request("POST", "/", timeout=(3, 10), allow_redirects=False)
         # ruleid: http-call-without-its-bounds
         urllib.request.urlopen(avatar_url)
 
-    def calls_as_we_write_them(self, table, found):
-        self._http.request("POST", "/", timeout=(3, 10), allow_redirects=False, stream=True)
+    def calls_as_we_write_them(self, table, found, made):
+        self._http.send(made, timeout=(3, 10), allow_redirects=False, stream=True)
         table.get("pk", found.get("sk"), urllib.parse.quote(HTTPStatus.OK))
 
 
