@@ -15,6 +15,7 @@ class Poller(ABC):
         self._stopping = threading.Event()
         self._delivering = threading.Event()
         self._delivering.set()
+        self._pauses = 0
         self._thread = threading.Thread(target=self._poll, name=source, daemon=True)
 
     def start(self) -> None:
@@ -35,6 +36,7 @@ class Poller(ABC):
     def pause(self, paused: bool) -> None:
         """Leave in the source what comes, or go on delivering it."""
         if paused:
+            self._pauses += 1
             self._delivering.clear()
         else:
             self._delivering.set()

@@ -60,6 +60,7 @@ class QueuePoller(Poller):
             # Room first: a message that nobody can take yet must not lose its visibility time.
             if not self._room.acquire(timeout=_LONG_POLL_SECONDS):
                 continue
+            pauses = self._pauses
             try:
                 messages = self._batch()
             except (ClientError, BotoCoreError) as error:
@@ -71,7 +72,9 @@ class QueuePoller(Poller):
             if not messages:
                 self._room.release()
                 continue
-            if self.is_paused:  # it was paused while this waited for a message
+            # Paused while this waited for a message, if only for a while: it was received with what
+            # the role could do before.
+            if self._pauses != pauses:
                 self._give_back(messages)
                 self._room.release()
                 continue
