@@ -81,11 +81,12 @@ def problems_of(build: Path) -> list[str]:
 
 
 def _drop_what_is_not_used(folder: Path, build: Path) -> None:
+    described = folder / "python/botocore/data"
     # boto3/data describes resources, which the functions do without.
-    for data in (folder / "python/botocore/data", folder / "python/boto3/data"):
+    for data in (described, folder / "python/boto3/data"):
         _drop_folders(data, SERVICES)
-    if (data := folder / "python/botocore/data").is_dir():
-        descriptions.cut(data, SERVICES, _template(build))
+    if described.is_dir():
+        descriptions.cut(described, SERVICES, _template(build))
     powertools = folder / "python/aws_lambda_powertools"
     _drop_folders(powertools / "utilities", UTILITIES)
     shutil.rmtree(powertools / "event_handler", ignore_errors=True)

@@ -55,12 +55,12 @@ class QueuePoller(Poller):
 
     def _poll(self) -> None:
         while not self._stopping.is_set():
+            pauses = self._pauses
             if not self._delivering.wait(_LONG_POLL_SECONDS):
                 continue
             # Room first: a message that nobody can take yet must not lose its visibility time.
             if not self._room.acquire(timeout=_LONG_POLL_SECONDS):
                 continue
-            pauses = self._pauses
             try:
                 messages = self._batch()
             except (ClientError, BotoCoreError) as error:
@@ -72,8 +72,8 @@ class QueuePoller(Poller):
             if not messages:
                 self._room.release()
                 continue
-            # Paused while this waited for a message, if only for a while: it was received with what
-            # the role could do before.
+            # Paused while this waited for room or for a message, if only for a while: what came may
+            # have been received with what the role could do before.
             if self._pauses != pauses:
                 self._give_back(messages)
                 self._room.release()

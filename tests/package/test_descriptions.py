@@ -69,9 +69,7 @@ import json, sys
 sys.path += [{layer!r}]
 import botocore.session
 from botocore import xform_name
-from botocore.session import Session
 from botocore.awsrequest import AWSResponse
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 class Raw:
