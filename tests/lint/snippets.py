@@ -124,32 +124,34 @@ def redirects_as_we_write_them(session, arrival, departure, with_result, FINISHE
 
 
 class Client:
-    def without_bounds(self, avatar_url, made):
+    def without_bounds(self, avatar_url, made, session):
         # ruleid: http-call-without-its-bounds
         requests.get(avatar_url)
         # ruleid: http-call-without-its-bounds
         requests.post(avatar_url, timeout=(3, 10))
         # ruleid: http-call-without-its-bounds
-        self._http.send(made, allow_redirects=False)
+        self._http.send(made)
         # ruleid: http-call-without-its-bounds
-        self._http.send(made, timeout=(3, 10))
-        # ruleid: http-call-without-its-bounds, http-session-opened-up
-        self._http.send(made, timeout=(3, 10), allow_redirects=True)
+        self._http.send(made, timeout=None)
         # ruleid: http-call-without-its-bounds
-        self._http.send(made, timeout=None, allow_redirects=False)
+        self._http.send(made, timeout=10)
         # ruleid: http-call-without-its-bounds
-        self._http.request("POST", "/", timeout=(3, 10), allow_redirects=False)
+        self._http.request("POST", "/", timeout=(3, 10))
+        # ruleid: http-call-without-its-bounds
+        session.send(made, timeout=(3, 10))
         # ruleid: http-call-without-its-bounds
         urllib.request.urlopen(avatar_url)
 
     def calls_as_we_write_them(self, table, found, made):
-        self._http.send(made, timeout=(3, 10), allow_redirects=False, stream=True)
+        self._http.send(made, timeout=(3, 10), stream=True)
         table.get("pk", found.get("sk"), urllib.parse.quote(HTTPStatus.OK))
 
 
-def opened_up(adapters, opener, follow):
+def opened_up(adapters, opener, follow, proxy):
     # ruleid: http-session-opened-up
     client = requests.Session()
+    # ruleid: http-session-opened-up
+    client = requests.session()
     # ruleid: http-session-opened-up
     client.trust_env = True
     # ruleid: http-session-opened-up
@@ -162,13 +164,12 @@ def opened_up(adapters, opener, follow):
     opener.open(allow_redirects=follow)
     # ruleid: http-session-opened-up
     opener.open(verify=False)
+    # ruleid: http-session-opened-up
+    opener.open(proxies=proxy)
 
 
-def sessions_as_we_write_them():
-    client = requests.Session()
-    client.trust_env = False
-    client.mount("https://", HTTPAdapter(pool_maxsize=4, max_retries=0))
-    return client
+def adapters_as_we_write_them():
+    return HTTPAdapter(pool_maxsize=4, max_retries=0)
 
 
 # ---- comparing

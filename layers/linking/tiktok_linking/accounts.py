@@ -7,6 +7,7 @@ its dates. A *linked account* is one end user's link to a grant; several may sha
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -291,6 +292,7 @@ class Account:
         return self.authorised_at if self.authorised_at > self.linked_at else None
 
 
+@functools.lru_cache(maxsize=256)
 def _digest(*parts: str) -> str:
     """Hash parts so that no two lists of parts collide: each is prefixed with its length."""
     hasher = hashlib.sha256()

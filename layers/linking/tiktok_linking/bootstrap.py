@@ -121,10 +121,14 @@ def _session() -> Any:
     # boto3's own session is one of these with resources and transfers around it: a tenth of a
     # cold start for what nobody here uses.
     import botocore.session
+    from botocore.handlers import add_retry_headers
 
     from tiktok_linking.adapters.denials import tell_denials
 
-    session = botocore.session.get_session()
+    session: Any = botocore.session.get_session()
+    # Two headers that count the SDK's own repeats for AWS's statistics, and decide nothing: to
+    # make, sign and send them costs a thirtieth of each call.
+    session.unregister("request-created", add_retry_headers)
     tell_denials(session)
     return session
 
@@ -215,9 +219,10 @@ def credentials() -> SecretsManagerCredentials:
 @functools.cache
 def tiktok() -> TikTokClient:
     """TikTok."""
-    from tiktok_linking.adapters.tiktok import TikTokClient, new_http_session
+    from tiktok_linking.adapters.patience import PatientAdapter
+    from tiktok_linking.adapters.tiktok import TikTokClient
 
-    return TikTokClient(new_http_session(20), settings().tiktok_api_base_url, now)
+    return TikTokClient(PatientAdapter(connections=20), settings().tiktok_api_base_url, now)
 
 
 @functools.cache

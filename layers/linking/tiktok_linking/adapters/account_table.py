@@ -567,13 +567,13 @@ class AccountTable:
 
     def save_account(self, account: Account) -> None:
         """See ports.Authorisations. A repeat of the same write changes nothing."""
-        self._save_account(account, shows=False)
+        self._save_account(account)
 
     def save_account_and_show(self, account: Account) -> Account:
         """See ports.Authorisations. Shows what the write itself returns; nothing is read."""
         return read_account(self._save_account(account, shows=True))
 
-    def _save_account(self, account: Account, *, shows: bool) -> Item:
+    def _save_account(self, account: Account, *, shows: bool = False) -> Item:
         key = account_key(account.id)
         sets = account_item(account)
         first: Item = {"li": account.linked_at} | ({} if "mt" in sets else {"mt": {}})
@@ -592,7 +592,7 @@ class AccountTable:
             )
         except ConditionFailed as failed:
             return failed.old
-        return _plain(first | sets) | item | key
+        return _plain(first | sets) | item | key if shows else {}
 
     # -- Directory ------------------------------------------------------------------------------
 

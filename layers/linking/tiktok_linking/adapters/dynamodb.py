@@ -21,6 +21,7 @@ Item = dict[str, Any]
 """Attribute name → str, int, bytes, bool or a map of these."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 MOST_BATCH_ROUNDS = 5
 _TTL = "#ttl"
 """DynamoDB's language has a word of its own like it."""
@@ -311,7 +312,7 @@ def _decode(value: Mapping[str, Any]) -> Any:
 
 def to_ms(moment: datetime) -> int:
     """Milliseconds since 1970."""
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def to_ttl(moment: datetime) -> int:

@@ -73,7 +73,15 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 class PatientAdapter(HTTPAdapter):
-    """An adapter whose read timeout is the time for the whole answer."""
+    """An adapter whose read timeout is the time for the whole answer.
+
+    It keeps its connections: a new one over TLS is most of what OAuth work costs. It repeats
+    nothing by itself.
+    """
+
+    def __init__(self, connections: int) -> None:
+        """``connections``: how many are kept, to the one server that there is."""
+        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

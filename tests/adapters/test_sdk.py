@@ -1,0 +1,57 @@
+"""The SDK as the functions set it up: what one call of AWS carries."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+
+from tiktok_linking import bootstrap
+
+
+class Body(io.BytesIO):
+    """A response's body as botocore reads it."""
+
+    def stream(self, amount: int = 0, decode_content: bool = False) -> Iterator[bytes]:
+        yield self.read()
+
+
+@pytest.fixture
+def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client as a function on Lambda makes it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "made-up")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    bootstrap._session.cache_clear()
+    yield bootstrap._client("dynamodb")
+    bootstrap._session.cache_clear()
+
+
+def test_a_call_carries_what_aws_needs_and_no_more(dynamodb: Any) -> None:
+    """Each header is made, signed and sent; on a warm function that is most of a call."""
+    sent: list[AWSPreparedRequest] = []
+
+    def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        sent.append(request)
+        return AWSResponse(request.url, 200, {}, Body(b"{}"))  # type: ignore[arg-type]
+
+    dynamodb.meta.events.register("before-send", answer)
+
+    dynamodb.get_item(TableName="accounts", Key={"pk": {"S": "a"}, "sk": {"S": "grant"}})
+
+    (request,) = sent
+    assert {name.lower() for name in request.headers} == {
+        "authorization",
+        "content-length",
+        "content-type",
+        "user-agent",
+        "x-amz-date",
+        "x-amz-security-token",
+        "x-amz-target",
+    }
+    # And not the SDK's own, which is put together anew for each call.
+    assert request.headers["User-Agent"].startswith(b"tiktok-link")
