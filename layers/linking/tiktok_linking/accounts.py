@@ -292,7 +292,7 @@ class Account:
         return self.authorised_at if self.authorised_at > self.linked_at else None
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)  # one link names its grant five times
 def _digest(*parts: str) -> str:
     """Hash parts so that no two lists of parts collide: each is prefixed with its length."""
     hasher = hashlib.sha256()
