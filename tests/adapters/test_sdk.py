@@ -54,4 +54,5 @@ def test_a_call_carries_what_aws_needs_and_no_more(dynamodb: Any) -> None:
         "x-amz-target",
     }
     # And not the SDK's own, which is put together anew for each call.
-    assert request.headers["User-Agent"].startswith(b"tiktok-link")
+    user_agent: Any = request.headers["User-Agent"]
+    assert user_agent.startswith(b"tiktok-link")

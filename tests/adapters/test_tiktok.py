@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -70,17 +71,18 @@ def server(running: Loopback) -> Loopback:
     return running
 
 
-@pytest.fixture
-def http() -> Iterator[PatientAdapter]:
-    """The connections that the functions use."""
-    with contextlib.closing(PatientAdapter(connections=2)) as http:
-        yield http
+@contextmanager
+def client_of(url: str, clock: Clock) -> Iterator[TikTokClient]:
+    """The adapter, pointed at a server."""
+    with contextlib.closing(PatientAdapter(url, connections=2)) as http:
+        yield TikTokClient(http, clock)
 
 
 @pytest.fixture
-def tiktok(server: Loopback, http: PatientAdapter, clock: Clock) -> TikTokClient:
+def tiktok(server: Loopback, clock: Clock) -> Iterator[TikTokClient]:
     """The adapter, pointed at the server."""
-    return TikTokClient(http, server.url, clock)
+    with client_of(server.url, clock) as tiktok:
+        yield tiktok
 
 
 def refresh(tiktok: TikTokClient) -> Any:
@@ -189,6 +191,19 @@ def test_nothing_of_one_request_is_in_the_next(tiktok: TikTokClient, server: Loo
     assert another.headers["authorization"] == "Bearer act.of-another"
 
 
+def test_one_adapter_talks_to_one_server(server: Loopback) -> None:
+    with (
+        loopback() as another,
+        contextlib.closing(PatientAdapter(server.url, connections=1)) as http,
+    ):
+        request = requests.Request("GET", f"{another.url}/").prepare()
+
+        with pytest.raises(ValueError, match="another server"):
+            http.send(request, timeout=(3, 10))
+
+    assert (server.received, another.received) == ([], [])
+
+
 def test_connections_are_kept(tiktok: TikTokClient, server: Loopback) -> None:
     server.script.extend([Answer(PAIR)] * 3)
 
@@ -209,13 +224,13 @@ def test_neither_netrc_nor_a_proxy_of_the_environment_is_used(
     netrc.write_text("machine 127.0.0.1 login canary password canary\n")
     monkeypatch.setenv("NETRC", str(netrc))
     server.script.append(Answer(PAIR))
-    with loopback() as proxy, contextlib.closing(PatientAdapter(connections=1)) as http:
+    with loopback() as proxy, client_of(server.url, clock) as tiktok:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
 
-        refresh(TikTokClient(http, server.url, clock))
+        refresh(tiktok)
 
     (sent,) = server.received
     assert proxy.received == []
@@ -455,10 +470,9 @@ def unused_port() -> int:
         return int(unused.getsockname()[1])
 
 
-def test_a_refused_connection_changed_nothing_at_tiktok(http: PatientAdapter, clock: Clock) -> None:
-    tiktok = TikTokClient(http, f"http://127.0.0.1:{unused_port()}", clock)
-
-    error = told(lambda: refresh(tiktok))
+def test_a_refused_connection_changed_nothing_at_tiktok(clock: Clock) -> None:
+    with client_of(f"http://127.0.0.1:{unused_port()}", clock) as tiktok:
+        error = told(lambda: refresh(tiktok))
 
     assert isinstance(error, Unavailable)
     assert not error.may_have_acted
@@ -570,23 +584,22 @@ def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
 
 
-def test_tls_works(
-    http: PatientAdapter, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tls_works(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, context = self_signed(tmp_path)
     trusting(certificate, monkeypatch)
 
-    with tls_server(context, garbles=False) as (url, _):
-        assert refresh(TikTokClient(http, url, clock)).open_id == "open-1"
+    with tls_server(context, garbles=False) as (url, _), client_of(url, clock) as tiktok:
+        assert refresh(tiktok).open_id == "open-1"
 
 
-def test_a_certificate_that_is_not_trusted_gets_no_request(
-    http: PatientAdapter, clock: Clock, tmp_path: Path
-) -> None:
+def test_a_certificate_that_is_not_trusted_gets_no_request(clock: Clock, tmp_path: Path) -> None:
     _, context = self_signed(tmp_path)
 
-    with tls_server(context, garbles=False) as (url, received):
-        error = told(lambda: refresh(TikTokClient(http, url, clock)))
+    with (
+        tls_server(context, garbles=False) as (url, received),
+        client_of(url, clock) as tiktok,
+    ):
+        error = told(lambda: refresh(tiktok))
 
     assert isinstance(error, Unavailable)
     assert not error.may_have_acted
@@ -594,14 +607,17 @@ def test_a_certificate_that_is_not_trusted_gets_no_request(
 
 
 def test_tls_that_breaks_after_the_request_leaves_the_outcome_unknown(
-    http: PatientAdapter, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request arrived: to call it never sent would drop the intent and blame the person."""
     certificate, context = self_signed(tmp_path)
     trusting(certificate, monkeypatch)
 
-    with tls_server(context, garbles=True) as (url, received):
-        error = told(lambda: refresh(TikTokClient(http, url, clock)))
+    with (
+        tls_server(context, garbles=True) as (url, received),
+        client_of(url, clock) as tiktok,
+    ):
+        error = told(lambda: refresh(tiktok))
 
     assert received
     assert isinstance(error, NoAnswer)

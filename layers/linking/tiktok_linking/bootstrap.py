@@ -222,7 +222,7 @@ def tiktok() -> TikTokClient:
     from tiktok_linking.adapters.patience import PatientAdapter
     from tiktok_linking.adapters.tiktok import TikTokClient
 
-    return TikTokClient(PatientAdapter(connections=20), settings().tiktok_api_base_url, now)
+    return TikTokClient(PatientAdapter(settings().tiktok_api_base_url, connections=20), now)
 
 
 @functools.cache

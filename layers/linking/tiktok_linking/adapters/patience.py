@@ -12,6 +12,7 @@ import time
 from socket import socket
 from typing import TYPE_CHECKING, Any
 
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -73,17 +74,29 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 class PatientAdapter(HTTPAdapter):
-    """An adapter whose read timeout is the time for the whole answer.
+    """An adapter to one server, whose read timeout is the time for the whole answer.
 
     It keeps its connections: a new one over TLS is most of what OAuth work costs. It repeats
     nothing by itself.
     """
 
-    def __init__(self, connections: int) -> None:
-        """``connections``: how many are kept, to the one server that there is."""
+    def __init__(self, server: str, *, connections: int) -> None:
+        """``server``: where all requests go, as their addresses begin; ``connections``: kept."""
         super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
+        self.server = server
+        self._pool: Any = None
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         pools = {"http": _HttpPool, "https": _HttpsPool}
         self.poolmanager.pool_classes_by_scheme = pools
+
+    def get_connection_with_tls_context(
+        self, request: PreparedRequest, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Look the server's pool up once: that is an eighth of what a request costs here."""
+        if not (request.url or "").startswith(f"{self.server}/"):
+            raise ValueError("a request to another server")
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(request, *args, **kwargs)
+        return self._pool

@@ -38,9 +38,8 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 class TikTokClient:
     """Implements the port TikTok."""
 
-    def __init__(self, http: PatientAdapter, base_url: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, http: PatientAdapter, now: Callable[[], datetime]) -> None:
         self._http = http
-        self._base_url = base_url
         self._now = now
 
     def exchange(
@@ -115,7 +114,7 @@ class TikTokClient:
         request = requests.PreparedRequest()
         # As it is: taking apart and spelling anew what the settings hold, each time, is a third of
         # what a request costs here.
-        request.method, request.url = method, self._base_url + path
+        request.method, request.url = method, self._http.server + path
         request.prepare_headers(_HEADERS | headers)  # which refuses a line break in one
         if form is not None:
             request.prepare_body(urlencode(form), None)
