@@ -50,7 +50,8 @@ _READY_SECONDS = 60.0
 _STOP_SECONDS = 4.0
 _ENDPOINTS_FILE = "endpoints.json"
 _LOCK_FILE = "world.lock"
-# Real TikTok may only be reachable through a proxy, or with a company's own root certificate.
+# For the sample product: real TikTok may only be reachable through a proxy, or with a company's own
+# root certificate. The functions read neither, here as on Lambda.
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "REQUESTS_CA_BUNDLE")
 
 
@@ -459,7 +460,6 @@ class World:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_megabytes),
             "_HANDLER": function.handler,
             **self._roles.env_of(function),
-            **self._proxy(),
             **function.env,
             **{name: value for name, value in tiktok.items() if name in function.env},
         }

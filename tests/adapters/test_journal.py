@@ -122,9 +122,19 @@ def test_a_write_that_was_interrupted_leaves_the_entry_before_it(tmp_path: Path)
     journal = FileJournal(tmp_path / "journal")
     journal.append(RENEWED)
     (file,) = (tmp_path / "journal").iterdir()
-    file.with_suffix(".part").write_bytes(b"half of the n")
+    file.with_name(f"{file.name}.part").write_bytes(b"half of the n")
 
     assert journal.find(RENEWED.grant_id, RENEWED.spent) == RENEWED
+
+
+def test_what_lies_aside_is_no_leftover(tmp_path: Path) -> None:
+    """Nobody knows whether it is whole: who wrote it was ended in the middle."""
+    journal = FileJournal(tmp_path / "journal")
+    journal.append(AUTHORISED)
+    (file,) = (tmp_path / "journal").iterdir()
+    file.rename(file.with_name(f"{file.name}.part"))
+
+    assert list(journal.leftovers()) == []
 
 
 def test_a_disk_that_takes_nothing_is_told_as_such(tmp_path: Path) -> None:

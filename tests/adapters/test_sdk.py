@@ -32,7 +32,7 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_a_call_carries_what_aws_needs_and_no_more(dynamodb: Any) -> None:
-    """Each header is made, signed and sent; on a warm function that is most of a call."""
+    """Each header is made, signed and sent with every call."""
     sent: list[AWSPreparedRequest] = []
 
     def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:

@@ -281,17 +281,32 @@ def test_headers_of_an_answer_count_in_any_case(tiktok: TikTokClient, server: Lo
     assert (error.retry_after, error.log_id) == (17, "L" * 32)
 
 
-def test_a_redirect_is_not_followed(tiktok: TikTokClient, server: Loopback) -> None:
-    """requests would send the body again, secret and token, to wherever a 307 points."""
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("body", [b"", PAIR, {"error": "invalid_grant"}])
+def test_a_redirect_is_not_followed(
+    tiktok: TikTokClient, server: Loopback, status: int, body: object
+) -> None:
+    """A session of requests would send the body again, secret and token, to where a 307 points.
+
+    What it says itself settles nothing: it may be a machine between us and TikTok.
+    """
     with loopback() as elsewhere:
-        for status in (301, 302, 307, 308):
-            server.script.append(
-                Answer(b"", status=status, headers={"Location": f"{elsewhere.url}/v2/"})
-            )
-            assert isinstance(told(lambda: refresh(tiktok)), Unavailable)
+        location = {"Location": f"{elsewhere.url}/v2/"}
+        server.script.append(Answer(body, status=status, headers=location))
+
+        error = told(lambda: refresh(tiktok))
 
         assert elsewhere.received == []
-    assert len(server.received) == 4
+    assert isinstance(error, Unavailable)
+    assert len(server.received) == 1
+
+
+def test_a_redirect_to_nowhere_is_an_error_like_another(
+    tiktok: TikTokClient, server: Loopback
+) -> None:
+    server.script.append(Answer(b"", status=307, headers={"Location": "http://[x"}))
+
+    assert isinstance(told(lambda: refresh(tiktok)), Unavailable)
 
 
 class Flood:
@@ -604,6 +619,29 @@ def test_a_certificate_that_is_not_trusted_gets_no_request(clock: Clock, tmp_pat
     assert isinstance(error, Unavailable)
     assert not error.may_have_acted
     assert received == []
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0"])
+def test_an_address_that_requests_would_not_verify_gets_no_adapter(blank: str) -> None:
+    """It looks at the certificate of what begins with https, and connects to more than that."""
+    with pytest.raises(ValueError, match="not an address"):
+        PatientAdapter(f"{blank}https://open.tiktokapis.com", connections=1)
+
+
+@pytest.mark.parametrize(
+    "otherwise", [{"verify": False}, {"proxies": {"http": "http://127.0.0.1:9"}}, {"cert": "file"}]
+)
+def test_no_request_goes_in_another_way(server: Loopback, otherwise: dict[str, Any]) -> None:
+    """One pool is kept, so each request must be one that it was made for."""
+    request = requests.Request("GET", f"{server.url}/").prepare()
+
+    with (
+        contextlib.closing(PatientAdapter(server.url, connections=1)) as http,
+        pytest.raises(ValueError, match="in another way"),
+    ):
+        http.send(request, timeout=(3, 10), **otherwise)
+
+    assert server.received == []
 
 
 def test_tls_that_breaks_after_the_request_leaves_the_outcome_unknown(

@@ -153,6 +153,8 @@ def opened_up(adapters, opener, follow, proxy):
     # ruleid: http-session-opened-up
     client = requests.session()
     # ruleid: http-session-opened-up
+    client = requests.sessions.Session()
+    # ruleid: http-session-opened-up
     client.trust_env = True
     # ruleid: http-session-opened-up
     client.verify = False
@@ -166,6 +168,17 @@ def opened_up(adapters, opener, follow, proxy):
     opener.open(verify=False)
     # ruleid: http-session-opened-up
     opener.open(proxies=proxy)
+
+
+class Eager(HTTPAdapter):
+    def __init__(self):
+        # ruleid: http-session-opened-up
+        super().__init__(pool_maxsize=4, max_retries=3)
+
+
+class AdapterAsWeWriteIt(HTTPAdapter):
+    def __init__(self):
+        super().__init__(pool_maxsize=4, max_retries=0)
 
 
 def adapters_as_we_write_them():

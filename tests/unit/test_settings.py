@@ -141,6 +141,24 @@ def test_no_token_or_code_goes_to_an_address_without_tls(value: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        " https://open.tiktokapis.com",
+        "\thttps://open.tiktokapis.com",
+        "ht\ttps://open.tiktokapis.com",
+        "https://open.tiktokapis.com ",
+        "https://open.tiktokapis.com\n",
+        "HTTPS://open.tiktokapis.com",
+    ],
+)
+def test_an_address_has_one_spelling(value: str) -> None:
+    """What reads it otherwise than this check could send to it without looking at a certificate."""
+    assert problems(TIKTOK_API_BASE_URL=value) == [
+        "TIKTOK_API_BASE_URL has a blank in it, or capitals in its https"
+    ]
+
+
 @pytest.mark.parametrize("value", ["http://127.0.0.1:3001", "http://localhost:3001"])
 def test_loopback_needs_no_tls(value: str) -> None:
     assert settings(TIKTOK_API_BASE_URL=value).tiktok_api_base_url == value

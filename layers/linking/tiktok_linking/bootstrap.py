@@ -126,7 +126,7 @@ def _session() -> Any:
     from tiktok_linking.adapters.denials import tell_denials
 
     session: Any = botocore.session.get_session()
-    # Two headers that count the SDK's own repeats for AWS's statistics, and decide nothing: to
+    # Two headers that tell AWS of the SDK's own repeats, and that nothing in the SDK reads: to
     # make, sign and send them costs a thirtieth of each call.
     session.unregister("request-created", add_retry_headers)
     tell_denials(session)

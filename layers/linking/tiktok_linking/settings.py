@@ -242,6 +242,9 @@ class _Reader:
             parts.scheme == "https" or (parts.scheme == "http" and loopback)
         ):
             self.problems.append(f"{name} is neither https nor http on loopback")
+        elif value != parts.geturl() or " " in value:
+            # Python skips a blank that requests counts: such an address had no certificate checked.
+            self.problems.append(f"{name} has a blank in it, or capitals in its https")
         elif parts.netloc != _TIKTOK.get(name, parts.netloc) and _is_on_lambda(self.env):
             self.problems.append(f"{name} is not TikTok's; another one is for the local world")
         return value if keep_slash else value.rstrip("/")

@@ -76,12 +76,17 @@ class _HttpsPool(HTTPSConnectionPool):
 class PatientAdapter(HTTPAdapter):
     """An adapter to one server, whose read timeout is the time for the whole answer.
 
-    It keeps its connections: a new one over TLS is most of what OAuth work costs. It repeats
-    nothing by itself.
+    It keeps its connections: a new one over TLS is most of what OAuth work costs. It verifies
+    certificates, knows no proxy and repeats nothing by itself.
     """
 
     def __init__(self, server: str, *, connections: int) -> None:
-        """``server``: where all requests go, as their addresses begin; ``connections``: kept."""
+        """``server``: where all requests go, as their addresses begin; ``connections``: kept.
+
+        Raises ValueError for an address whose certificate requests might not look at.
+        """
+        if not server.startswith(("https://", "http://")):
+            raise ValueError("not an address")
         super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
         self.server = server
         self._pool: Any = None
@@ -92,11 +97,19 @@ class PatientAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = pools
 
     def get_connection_with_tls_context(
-        self, request: PreparedRequest, *args: Any, **kwargs: Any
+        self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
-        """Look the server's pool up once: that is an eighth of what a request costs here."""
-        if not (request.url or "").startswith(f"{self.server}/"):
-            raise ValueError("a request to another server")
+        """Look the server's pool up once: that is an eighth of what a request costs here.
+
+        Raises ValueError where another one would be needed: a defect of ours, before anything goes.
+        """
+        own = (request.url or "").startswith(f"{self.server}/")
+        if not own or verify is not True or proxies or cert:
+            raise ValueError("a request to another server, or in another way")
         if self._pool is None:
-            self._pool = super().get_connection_with_tls_context(request, *args, **kwargs)
+            self._pool = super().get_connection_with_tls_context(request, verify)
         return self._pool
+
+    def close(self) -> None:
+        super().close()
+        self._pool = None

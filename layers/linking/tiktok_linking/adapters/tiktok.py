@@ -112,8 +112,8 @@ class TikTokClient:
         self, method: str, path: str, form: dict[str, str] | None, headers: dict[str, str]
     ) -> requests.PreparedRequest:
         request = requests.PreparedRequest()
-        # As it is: taking apart and spelling anew what the settings hold, each time, is a third of
-        # what a request costs here.
+        # As the settings have checked it: to take it apart and spell it anew, each time, is a third
+        # of what a request costs here.
         request.method, request.url = method, self._http.server + path
         request.prepare_headers(_HEADERS | headers)  # which refuses a line break in one
         if form is not None:
@@ -136,6 +136,9 @@ class TikTokClient:
                 timeout=(CONNECT_TIMEOUT_SECONDS, read_seconds),
                 stream=True,
             ) as response:
+                if 300 <= response.status_code < 400:
+                    # Nobody follows it, and what it says is no word of TikTok's about a token.
+                    return response.status_code, response.headers, b""
                 body = bytearray()
                 whole = response.headers.get("Content-Length", "")
                 # read1 gives what has arrived, so that a dripping answer meets the bound.
