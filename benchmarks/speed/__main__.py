@@ -1,7 +1,7 @@
 """`make bench`: write the table of docs/performance.md.
 
-python -m benchmarks.speed .aws-sam/build             some minutes
-python -m benchmarks.speed .aws-sam/build --rounds 1  a look, printed and not written
+python -m benchmarks.speed .aws-sam/build .aws-sam/plain             some minutes
+python -m benchmarks.speed .aws-sam/build .aws-sam/plain --rounds 1  a look, and nothing written
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ def say(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("build", type=Path)
+    parser.add_argument("build", type=Path, help="what `make build` left")
+    parser.add_argument("plain", type=Path, help="what `sam build` alone leaves")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--count", type=int, default=COUNT, help="links in one process")
     parser.add_argument("--python", type=Path, default=ROOT / ".venv-bench" / "bin" / "python")
     given = parser.parse_args()
-    figures = measure(given.build.resolve(), given.python, given.rounds, given.count)
+    builds = given.build.resolve(), given.plain.resolve()
+    figures = measure(*builds, given.python, given.rounds, given.count)
     text = report(figures, machine(given.python), given.rounds)
     if given.rounds >= ROUNDS:
         write_part("bench", text)
@@ -55,7 +57,7 @@ def main() -> None:
     sys.stdout.write(text + "\n")
 
 
-def measure(build: Path, python: Path, rounds: int, count: int) -> Figures:
+def measure(build: Path, plain: Path, python: Path, rounds: int, count: int) -> Figures:
     """Everything, way after way and round after round, so that a busy machine slows all alike."""
     figures = Figures()
     say("making people")
@@ -68,7 +70,7 @@ def measure(build: Path, python: Path, rounds: int, count: int) -> Figures:
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        places = Places(python.absolute(), build, _site_packages(python), folder)
+        places = Places(python.absolute(), build, plain, _site_packages(python), folder)
         places.copy()
         with world(people, folder) as stage:
             for number in range(rounds):

@@ -1,4 +1,4 @@
-"""Cold starts with a first request: our functions as built, without bytecode, and the peers."""
+"""Cold starts with a first request: our functions as built, by plain `sam build`, and the peers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.speed.stage import PEERS, People, World, good, peer_event
 
 OURS, OURS_PLAIN, USUAL, USUAL_PLAIN, FLOOR = (
     "as built",
-    "without bytecode",
+    "plain `sam build`",
     "usual, with bytecode",
     "usual, without",
     "by hand",
@@ -31,6 +31,7 @@ class Places:
 
     python: Path
     build: Path
+    plain: Path
     site_packages: Path
     copies: Path
 
@@ -38,7 +39,7 @@ class Places:
         """What a process sees of one way to have a function; None where there is no such way."""
         built = f"{function.capitalize()}Function"
         if way in (OURS, OURS_PLAIN):
-            root = self.build if way == OURS else self.copies / "plain"
+            root = self.build if way == OURS else self.plain
             return [root / built, root / "LinkingLayer" / "python"]
         if way in (USUAL, USUAL_PLAIN) and function in PEER_FUNCTIONS:
             packages = self.site_packages if way == USUAL else self.copies / "usual"
@@ -48,8 +49,7 @@ class Places:
         return None
 
     def copy(self) -> None:
-        """Make the copies without bytecode: what plain `sam build` ships."""
-        _copy(self.build, self.copies / "plain")
+        """Copy the usual stack's packages without bytecode: what `sam build` ships of them."""
         _copy(self.site_packages, self.copies / "usual", *_NOT_USUAL)
 
 
