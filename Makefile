@@ -130,6 +130,8 @@ MACHINE = $(if $(filter arm64,$(ARCHITECTURE)),aarch64,x86_64)
 DOWNLOAD := $(BIN)/python -m pip download --no-input --disable-pip-version-check --progress-bar off --quiet \
 	--no-deps --only-binary :all: --require-hashes --requirement layers/linking/requirements.txt --dest $(WHEELS)
 
+SAM_BUILD = PIP_NO_INDEX=1 PIP_FIND_LINKS=$(WHEELS) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
+
 # With the folders, whose time tells that a file went.
 SOURCES := template.yaml samconfig.toml layers/linking/requirements.txt local/building.py local/descriptions.py \
 	$(shell find layers/linking/tiktok_linking functions ! -path '*/__pycache__*')
@@ -144,7 +146,7 @@ build: .aws-sam/built-$(ARCHITECTURE) ## Build functions and layer, with bytecod
 	@rm -rf $(WHEELS)
 	$(DOWNLOAD)
 	$(DOWNLOAD) $(LINUX:%=--platform %_$(MACHINE))
-	PIP_NO_INDEX=1 PIP_FIND_LINKS=$(WHEELS) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
+	$(SAM_BUILD)
 	$(BIN)/python -m local.building finish $(BUILT) --architecture $(ARCHITECTURE)
 	$(BIN)/python -m local.building check $(BUILT)
 	@touch $@
@@ -172,7 +174,7 @@ sam-local: .venv/.ready ## Serve the API by `sam local start-api`, in Docker (ST
 # What `sam build` ships without our last step, to be measured beside it.
 .aws-sam/plain/template.yaml: .aws-sam/built-$(ARCHITECTURE)
 	@rm -rf $(@D)
-	PIP_NO_INDEX=1 PIP_FIND_LINKS=$(WHEELS) $(SAM) build --build-dir $(@D) --parameter-overrides Architecture=$(ARCHITECTURE)
+	$(SAM_BUILD) --build-dir $(@D)
 	@touch $@
 
 # With options: make bench BENCH="--rounds 1" (a look, printed and not written)

@@ -48,8 +48,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=COUNT, help="links in one process")
     parser.add_argument("--python", type=Path, default=ROOT / ".venv-bench" / "bin" / "python")
     given = parser.parse_args()
-    builds = given.build.resolve(), given.plain.resolve()
-    figures = measure(*builds, given.python, given.rounds, given.count)
+    build, plain = given.build.resolve(), given.plain.resolve()
+    figures = measure(build, plain, given.python, given.rounds, given.count)
     text = report(figures, machine(given.python), given.rounds)
     if given.rounds >= ROUNDS:
         write_part("bench", text)

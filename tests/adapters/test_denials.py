@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import botocore.session
 import pytest
-from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
+from tests.fakes.sdk import answered
 from tiktok_linking.adapters.denials import tell_denials
 
 
@@ -25,13 +23,6 @@ def _named(monkeypatch: pytest.MonkeyPatch) -> None:
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/accounts"
 
 
-class Body(io.BytesIO):
-    """A response's body as botocore reads it."""
-
-    def stream(self, amount: int = 0, decode_content: bool = False) -> Iterator[bytes]:
-        yield self.read()
-
-
 def client(service: str, status: int, code: str) -> Any:
     """A real client whose every request gets this answer without leaving the process."""
     session = botocore.session.get_session()
@@ -39,10 +30,7 @@ def client(service: str, status: int, code: str) -> Any:
     tell_denials(session)
     made = session.create_client(service, region_name="us-east-1")
     body = f'{{"__type": "{code}", "message": "not authorized on {TABLE}"}}'
-    made.meta.events.register(
-        "before-send",
-        lambda request, **_: AWSResponse(request.url, status, {}, Body(body.encode())),  # type: ignore[arg-type]
-    )
+    answered(made, status, body.encode())
     return made
 
 

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
+from tests.fakes.sdk import answered
 from tiktok_linking import bootstrap
-
-
-class Body(io.BytesIO):
-    """A response's body as botocore reads it."""
-
-    def stream(self, amount: int = 0, decode_content: bool = False) -> Iterator[bytes]:
-        yield self.read()
 
 
 @pytest.fixture
@@ -33,13 +25,7 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_a_call_carries_what_aws_needs_and_no_more(dynamodb: Any) -> None:
     """Each header is made, signed and sent with every call."""
-    sent: list[AWSPreparedRequest] = []
-
-    def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        sent.append(request)
-        return AWSResponse(request.url, 200, {}, Body(b"{}"))  # type: ignore[arg-type]
-
-    dynamodb.meta.events.register("before-send", answer)
+    sent = answered(dynamodb)
 
     dynamodb.get_item(TableName="accounts", Key={"pk": {"S": "a"}, "sk": {"S": "grant"}})
 
